@@ -1,0 +1,75 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace Mfrelay.Core;
+
+/// <summary>
+/// The key of one message: first on every log line, in the Received: field, in every table.
+/// 63 bits, ascending with time: milliseconds since 2024-01-01 UTC, shifted left by 14, plus a counter.
+/// Written as 13 characters of a base-32 alphabet without vowels, so that no id reads as a word and the text sorts as the number does.
+/// </summary>
+public readonly record struct QueueId(long Value) : IComparable<QueueId>
+{
+    /// <summary>Characters of a written id.</summary>
+    public const int Length = 13;
+
+    private const string Alphabet = "0123456789bcdfghjklmnpqrstvwxyz_";
+
+    public int CompareTo(QueueId other) => Value.CompareTo(other.Value);
+
+    public override string ToString() => string.Create(Length, Value, static (text, value) => Write(value, text));
+
+    /// <summary>Writes the id as ASCII bytes, which is what the wire and the spool want.</summary>
+    public void Format(Span<byte> destination)
+    {
+        Span<char> text = stackalloc char[Length];
+        Write(Value, text);
+        for (int i = 0; i < Length; i++)
+            destination[i] = (byte)text[i];
+    }
+
+    public static bool TryParse(ReadOnlySpan<char> text, [NotNullWhen(true)] out QueueId id)
+    {
+        id = default;
+        if (text.Length != Length)
+            return false;
+        long value = 0;
+        foreach (char c in text)
+        {
+            int digit = Alphabet.IndexOf(c, StringComparison.Ordinal);
+            if (digit < 0 || value > long.MaxValue >> 5)
+                return false;
+            value = (value << 5) | (uint)digit;
+        }
+        id = new QueueId(value);
+        return true;
+    }
+
+    private static void Write(long value, Span<char> text)
+    {
+        for (int i = Length - 1; i >= 0; i--, value >>= 5)
+            text[i] = Alphabet[(int)(value & 31)];
+    }
+}
+
+/// <summary>
+/// Gives out ascending ids from the clock. A clock that is set back does not repeat an id: the source then counts on from the last one.
+/// Segments of the spool are numbered from the same source.
+/// </summary>
+public sealed class QueueIdSource(TimeProvider time, long after = 0)
+{
+    private const int CounterBits = 14;
+    private static readonly DateTimeOffset Epoch = new(2024, 1, 1, 0, 0, 0, TimeSpan.Zero);
+    private long _last = after;
+
+    public QueueId Next()
+    {
+        long now = (long)(time.GetUtcNow() - Epoch).TotalMilliseconds << CounterBits;
+        while (true)
+        {
+            long last = Volatile.Read(ref _last);
+            long next = Math.Max(now, last + 1);
+            if (Interlocked.CompareExchange(ref _last, next, last) == last)
+                return new QueueId(next);
+        }
+    }
+}

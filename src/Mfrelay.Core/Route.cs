@@ -1,0 +1,97 @@
+using System.Collections.Frozen;
+
+namespace Mfrelay.Core;
+
+/// <summary>One registered downstream MTA: what a [[mail_server]] entry of the config says.</summary>
+public sealed record MailServer
+{
+    /// <summary>The domain it is registered for: "example.com", "*.example.com" (every domain below it) or "*" (every other).</summary>
+    public required string Domain { get; init; }
+
+    /// <summary>Host name or address.</summary>
+    public required string Host { get; init; }
+
+    public int Port { get; init; } = 25;
+
+    /// <summary>Sessions open to it at once.</summary>
+    public int Concurrency { get; init; } = 20;
+
+    /// <summary>"192.168.0.1:25": how log lines and the health table name it.</summary>
+    public string Address => Host.Contains(':', StringComparison.Ordinal) ? $"[{Host}]:{Port}" : $"{Host}:{Port}";
+}
+
+/// <summary>Where mail for one registered domain goes: its mail servers, in the order of the config.</summary>
+/// <param name="Name">The domain as registered; the key stored in the queue table.</param>
+public sealed record Route(string Name, IReadOnlyList<MailServer> MailServers);
+
+/// <summary>
+/// The registered list as a look-up, immutable; a reload makes a new one. The most exact entry wins:
+/// the domain itself, then the nearest "*." entry above it, then "*".
+/// </summary>
+public sealed class RouteTable
+{
+    private readonly FrozenDictionary<string, Route> _byName;
+    private readonly bool _hasWildcards;
+
+    public RouteTable(IEnumerable<MailServer> mailServers)
+    {
+        Routes = [.. mailServers
+            .GroupBy(server => server.Domain.ToLowerInvariant(), StringComparer.Ordinal)
+            .Select(group => new Route(group.Key, [.. group]))];
+        _byName = Routes.ToFrozenDictionary(route => route.Name, StringComparer.OrdinalIgnoreCase);
+        _hasWildcards = Routes.Any(route => route.Name.StartsWith("*.", StringComparison.Ordinal));
+    }
+
+    public IReadOnlyList<Route> Routes { get; }
+
+    /// <summary>The route for mail to a domain, or null when no entry fits (550 5.1.2).</summary>
+    public Route? ForDomain(ReadOnlySpan<char> domain)
+    {
+        var byName = _byName.GetAlternateLookup<ReadOnlySpan<char>>();
+        if (byName.TryGetValue(domain, out Route? route))
+            return route;
+        if (_hasWildcards)
+        {
+            for (int dot = domain.IndexOf('.'); dot >= 0;)
+            {
+                if (byName.TryGetValue($"*{domain[dot..]}", out route))
+                    return route;
+                int next = domain[(dot + 1)..].IndexOf('.');
+                dot = next < 0 ? -1 : dot + 1 + next;
+            }
+        }
+        return byName.TryGetValue("*", out route) ? route : null;
+    }
+
+    /// <summary>The route for an address; a bare "postmaster" (RFC 5321 4.5.1) goes where the default route goes.</summary>
+    public Route? ForAddress(string forwardPath)
+    {
+        int at = forwardPath.LastIndexOf('@');
+        return ForDomain(at < 0 ? "" : forwardPath.AsSpan(at + 1));
+    }
+
+    /// <summary>The route a queued delivery names, or null when it has left the config.</summary>
+    public Route? Named(string name) => _byName.GetValueOrDefault(name);
+
+    /// <summary>
+    /// The deliveries of a message: its recipients grouped by route. A recipient that no entry fits any more keeps the name of its
+    /// domain as its route, so that it waits in the queue, visibly, until the config names one.
+    /// </summary>
+    public IEnumerable<Delivery> Split(Envelope envelope, SpoolPosition position, long size) =>
+        envelope.Recipients
+            .Select((recipient, ordinal) => (recipient, ordinal, route: NameOf(recipient.ForwardPath)))
+            .GroupBy(item => item.route, StringComparer.Ordinal)
+            .Select(group => new Delivery
+            {
+                Id = envelope.Id,
+                Position = position,
+                Size = size,
+                Arrival = envelope.Arrival,
+                ReversePath = envelope.ReversePath,
+                Route = group.Key,
+                Recipients = [.. group.Select(item => new OpenRecipient(item.ordinal, item.recipient.ForwardPath))],
+            });
+
+    private string NameOf(string forwardPath) =>
+        ForAddress(forwardPath)?.Name ?? forwardPath[(forwardPath.LastIndexOf('@') + 1)..].ToLowerInvariant();
+}
