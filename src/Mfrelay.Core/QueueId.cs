@@ -7,14 +7,12 @@ namespace Mfrelay.Core;
 /// 63 bits, ascending with time: milliseconds since 2024-01-01 UTC, shifted left by 14, plus a counter.
 /// Written as 13 characters of a base-32 alphabet without vowels, so that no id reads as a word and the text sorts as the number does.
 /// </summary>
-public readonly record struct QueueId(long Value) : IComparable<QueueId>
+public readonly record struct QueueId(long Value)
 {
     /// <summary>Characters of a written id.</summary>
     public const int Length = 13;
 
     private const string Alphabet = "0123456789bcdfghjklmnpqrstvwxyz_";
-
-    public int CompareTo(QueueId other) => Value.CompareTo(other.Value);
 
     public override string ToString() => string.Create(Length, Value, static (text, value) => Write(value, text));
 
