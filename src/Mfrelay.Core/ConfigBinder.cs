@@ -10,6 +10,7 @@ internal sealed class ConfigBinder(List<ConfigError> errors)
 {
     private readonly Dictionary<string, ConfigPlace> _places = new(StringComparer.Ordinal);
     private readonly Dictionary<Type, IReadOnlyList<Setting>> _settings = [];
+    private IReadOnlyList<string>? _allNames;
 
     /// <summary>Changes the record in place: it must be fresh and not yet shared.</summary>
     public void Bind(ConfigTable table, Settings settings) => Bind(table, settings, "", "");
@@ -27,7 +28,7 @@ internal sealed class ConfigBinder(List<ConfigError> errors)
         {
             Setting? setting = settings.FirstOrDefault(setting => setting.Key.Equals(key, StringComparison.Ordinal));
             if (setting is null)
-                Report(node, name + key, UnknownKey.Explain(name, key, settings));
+                Report(node, name + key, UnknownKey.Explain(name, key, settings, _allNames ??= UnknownKey.AllNames()));
             else if (setting.IsTable)
                 BindTables(setting, node, record, name + key, path + key);
             else if (setting.IsList)

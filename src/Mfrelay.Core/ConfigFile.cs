@@ -40,9 +40,10 @@ public static class ConfigFile
         string directory = Path.Join(Path.GetDirectoryName(path), "conf.d");
         try
         {
-            string[] files = Directory.GetFiles(directory, "*.toml");
-            Array.Sort(files, StringComparer.Ordinal);
-            return files;
+            // Hidden ones are what editors leave while they write.
+            return [.. Directory.GetFiles(directory, "*.toml")
+                .Where(file => !Path.GetFileName(file.AsSpan()).StartsWith('.'))
+                .Order(StringComparer.Ordinal)];
         }
         catch (DirectoryNotFoundException)
         {
@@ -63,7 +64,7 @@ public static class ConfigFile
                 return Refuse("this is a directory; name the file in it");
             return ReadBytes(file) is { } bytes ? Decode(bytes) : Refuse($"too large; at most {ByteSize.Format(MaxSize)} are allowed");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             return Refuse(Explain(e));
         }
@@ -112,7 +113,7 @@ public static class ConfigFile
     {
         FileNotFoundException or DirectoryNotFoundException =>
             $"there is no such file; copy the sample mfrelay.toml to this place, or name another file (the default is {DefaultPath})",
-        UnauthorizedAccessException => "no permission to read this; let the user of the service read it, or run this command with sudo",
+        UnauthorizedAccessException => "no permission to read this; let the user of the service read it, or use sudo",
         _ => $"cannot be read: {e.Message}",
     };
 

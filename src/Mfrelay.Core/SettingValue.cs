@@ -53,7 +53,7 @@ internal static class SettingValue
         _ => throw new NotSupportedException($"A setting cannot be of type {value.GetType()}"),
     };
 
-    /// <summary>" from 1 to 1000", "" when everything is allowed.</summary>
+    /// <summary>"from 1 to 1000"; "" when everything is allowed.</summary>
     public static string Range(Setting setting) => (setting.Attribute.Min, setting.Attribute.Max) switch
     {
         (null, null) => "",
@@ -114,10 +114,13 @@ internal static class SettingValue
             : null;
     }
 
-    // An address alone is a network of one.
+    // An address alone is a network of one. IPNetwork.TryParse alone also takes "10/8", and clears the bits below the prefix.
     private static IPNetwork? ParseNetwork(string text)
     {
-        if (HostName.ParseAddress(text) is { } address)
+        int slash = text.IndexOf('/', StringComparison.Ordinal);
+        if (HostName.ParseAddress(slash < 0 ? text : text.AsSpan(0, slash)) is not { } address)
+            return null;
+        if (slash < 0)
             return new IPNetwork(address, address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128);
         return IPNetwork.TryParse(text, out IPNetwork network) ? network : default(IPNetwork?);
     }
@@ -160,10 +163,10 @@ internal static class SettingValue
 
     private static string Wanted(Setting setting)
     {
-        string range = Range(setting) is { Length: > 0 } text ? $", {text}" : "";
+        string range = Range(setting) is { Length: > 0 } words ? $", {words}" : "";
         Type type = setting.Type;
         if (type == typeof(int))
-            return $"an integer{range}";
+            return $"an integer {Range(setting)}".TrimEnd();
         if (type == typeof(bool))
             return "true or false";
         if (type == typeof(long))
@@ -173,7 +176,7 @@ internal static class SettingValue
         if (type == typeof(IPEndPoint))
             return "an IP address and a port, \"192.0.2.1:25\" or \"[2001:db8::1]:25\"";
         if (type == typeof(IPNetwork))
-            return "the first address of a network and its length, \"192.0.2.0/24\" or \"2001:db8::/32\", or one address";
+            return "a network, \"192.0.2.0/24\" or \"2001:db8::/32\", or one address";
         return type.IsEnum
             ? string.Join(" or ", Enum.GetNames(type).Select(name => Quoted(Setting.SnakeCase(name))))
             : Wanted(setting.Attribute.Form);

@@ -5,14 +5,18 @@ internal static class UnknownKey
 {
     /// <param name="table">"server." or "": where the key stands.</param>
     /// <param name="settings">What that table knows.</param>
-    public static string Explain(string table, string key, IReadOnlyList<Setting> settings)
+    /// <param name="allNames">What any table knows, <see cref="AllNames()"/>.</param>
+    public static string Explain(string table, string key, IReadOnlyList<Setting> settings, IReadOnlyList<string> allNames)
     {
         if (Nearest(key, settings.Select(setting => setting.Key)) is { } near)
             return $"unknown key; did you mean {table}{near}?";
-        if (AllNames(typeof(Settings), "").FirstOrDefault(name => $".{name}".EndsWith($".{key}", StringComparison.Ordinal)) is { } elsewhere)
+        if (allNames.FirstOrDefault(name => $".{name}".EndsWith($".{key}", StringComparison.Ordinal)) is { } elsewhere)
             return $"unknown key; did you mean {elsewhere}?";
         return $"unknown key; the keys here are {string.Join(", ", settings.Select(setting => setting.Key))}";
     }
+
+    /// <summary>"host_name", "server", "server.listen", ...</summary>
+    public static IReadOnlyList<string> AllNames() => [.. AllNames(typeof(Settings), "")];
 
     /// <summary>The candidate with the fewest slips, or null when it takes more than a third of the letters (but two are always forgiven).</summary>
     public static string? Nearest(string key, IEnumerable<string> candidates) =>
