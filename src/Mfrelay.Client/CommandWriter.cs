@@ -92,17 +92,17 @@ internal ref struct CommandWriter(Span<byte> buffer)
         if (notify == DsnNotify.Unspecified)
             return;
         Text(" NOTIFY="u8);
-        if ((notify & DsnNotify.Never) != 0)
+        if (notify.HasFlag(DsnNotify.Never))
         {
             Text("NEVER"u8);
             return;
         }
         int start = Written;
-        if ((notify & DsnNotify.Success) != 0)
+        if (notify.HasFlag(DsnNotify.Success))
             Text("SUCCESS,"u8);
-        if ((notify & DsnNotify.Failure) != 0)
+        if (notify.HasFlag(DsnNotify.Failure))
             Text("FAILURE,"u8);
-        if ((notify & DsnNotify.Delay) != 0)
+        if (notify.HasFlag(DsnNotify.Delay))
             Text("DELAY,"u8);
         if (Written > start)
             Written--;

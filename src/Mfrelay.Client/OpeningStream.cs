@@ -63,6 +63,12 @@ internal sealed class OpeningStream : Stream
         // MailKit follows any refused EHLO with HELO. Only a server that does not know EHLO (5yz) wants that; 4yz says "later", 421 "gone".
         if (Stage == Stage.Ehlo && LastReply?.Class == 4)
             throw new IOException("EHLO refused for now");
+        // MailKit would take what follows the greeting for the reply to EHLO.
+        if (OutOfStep)
+        {
+            Failure = Failure.Garbage;
+            throw new IOException("A reply to nothing");
+        }
         Stage = Stage.Ehlo;
         LastReply = null;
         _deadline.CancelAfter(_settings.CommandTimeout);

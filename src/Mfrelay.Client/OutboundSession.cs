@@ -52,7 +52,7 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
     /// </summary>
     public bool IsUsable() => !IsClosed && !OutOfStep && !wire.HasNews;
 
-    internal bool Has(SmtpCapabilities capability) => (Capabilities & capability) != 0;
+    internal bool Has(SmtpCapabilities capability) => Capabilities.HasFlag(capability);
 
     /// <summary>
     /// Sends one message to some of its recipients: one transaction, a value for every ending. After it, the session is usable or closed.

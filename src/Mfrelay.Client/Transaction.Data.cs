@@ -1,5 +1,4 @@
 using System.Buffers;
-using Mfrelay.Core;
 
 namespace Mfrelay.Client;
 

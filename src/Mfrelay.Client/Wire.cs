@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 
 namespace Mfrelay.Client;
 
@@ -18,24 +19,21 @@ internal sealed class Wire(Socket socket, Stream? tls = null) : IDisposable
         tls is null ? socket.ReceiveAsync(buffer, SocketFlags.None, cancellation) : tls.ReadAsync(buffer, cancellation);
 
     /// <summary>Returns when the kernel has taken all of it.</summary>
-    public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellation)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    public async ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellation)
     {
         if (tls is not null)
-            return tls.WriteAsync(bytes, cancellation);
-        ValueTask<int> send = socket.SendAsync(bytes, SocketFlags.None, cancellation);
-        return send.IsCompletedSuccessfully && send.Result == bytes.Length ? default : RestAsync(send, bytes, cancellation);
+        {
+            await tls.WriteAsync(bytes, cancellation);
+            return;
+        }
+        while (!bytes.IsEmpty)
+            bytes = bytes[await socket.SendAsync(bytes, SocketFlags.None, cancellation)..];
     }
 
     public void Dispose()
     {
         tls?.Dispose();
         socket.Dispose();
-    }
-
-    private async ValueTask RestAsync(ValueTask<int> send, ReadOnlyMemory<byte> bytes, CancellationToken cancellation)
-    {
-        for (int sent = await send; sent < bytes.Length; sent += await socket.SendAsync(bytes[sent..], SocketFlags.None, cancellation))
-        {
-        }
     }
 }

@@ -5,6 +5,8 @@ namespace Mfrelay.Core;
 /// <param name="inPieces">Behave like a large message: every read copies into the scratch buffer.</param>
 public sealed class SpooledMessage(Envelope envelope, ReadOnlyMemory<byte> data, bool inPieces = false) : IDisposable
 {
+    private bool _disposed;
+
     public Envelope Envelope { get; } = envelope;
 
     /// <summary>Octets of mail data, our Received: field included.</summary>
@@ -16,6 +18,7 @@ public sealed class SpooledMessage(Envelope envelope, ReadOnlyMemory<byte> data,
     /// <summary>Bytes from an offset: all that is left, or as many as the scratch buffer takes when the message is large.</summary>
     public ReadOnlyMemory<byte> Read(long offset, Memory<byte> scratch)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         ReadOnlyMemory<byte> rest = data[(int)offset..];
         if (!inPieces)
             return rest;
@@ -25,5 +28,5 @@ public sealed class SpooledMessage(Envelope envelope, ReadOnlyMemory<byte> data,
         return scratch[..rest.Length];
     }
 
-    public void Dispose() { }
+    public void Dispose() => _disposed = true;
 }
