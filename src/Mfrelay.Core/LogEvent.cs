@@ -11,13 +11,6 @@ public enum LogGrade
     Error,
 }
 
-/// <summary>The language of log lines, bounces and replies of the command.</summary>
-public enum Language
-{
-    Ja,
-    En,
-}
-
 /// <summary>
 /// One entry of the closed catalogue of log lines: a stable code and its text in both languages. Operators' monitoring matches codes and
 /// texts, so both are an interface (B4). Placeholders are named; the names say which journal field a value belongs to.
