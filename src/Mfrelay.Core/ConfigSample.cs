@@ -33,7 +33,7 @@ internal static class ConfigSample
 
     private static void AppendSetting(StringBuilder text, Setting setting)
     {
-        string range = SettingValue.Range(setting) is { Length: > 0 } words ? $", {words}" : "";
+        string range = SettingValue.Range(setting) is { Length: > 0 } words ? $". {char.ToUpperInvariant(words[0])}{words[1..]}" : "";
         string fallback = setting.IsRequired ? ". Required" : setting.Attribute.DefaultIs is { } inWords ? $". Default: {inWords}" : "";
         text.Append($"\n# {setting.Attribute.Doc}{range}{fallback}.\n#{setting.Key} = {SettingValue.Format(setting.Attribute.Example ?? setting.Default!)}\n");
     }

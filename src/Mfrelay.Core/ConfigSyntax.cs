@@ -10,20 +10,20 @@ internal static class ConfigSyntax
     /// <returns>Null when the text is not TOML, with an error for each line that is wrong.</returns>
     public static ConfigTable? Parse(string file, string text, List<ConfigError> errors)
     {
-        DiagnosticsBag diagnostics;
+        DocumentSyntax document;
         try
         {
-            DocumentSyntax document = SyntaxParser.Parse(text, file);
-            if (!document.HasErrors)
-                return TableOf(document, file);
-            diagnostics = document.Diagnostics;
+            document = SyntaxParser.Parse(text, file);
         }
         catch (TomlException e)
         {
-            // Nesting deeper than the library's own limit comes this way.
-            diagnostics = e.Diagnostics;
+            // Nesting deeper than the library's own limit comes this way, without diagnostics.
+            errors.Add(new(file, (int)(e.Line ?? 0), "", Explain(e.Message)));
+            return null;
         }
-        errors.AddRange(diagnostics
+        if (!document.HasErrors)
+            return TableOf(document, file);
+        errors.AddRange(document.Diagnostics
             .Where(diagnostic => diagnostic.Kind == DiagnosticMessageKind.Error)
             .GroupBy(diagnostic => diagnostic.Span.Start.Line)
             .Select(line => new ConfigError(file, line.Key + 1, "", Explain(line.First().Message))));
