@@ -8,7 +8,6 @@ namespace Mfrelay.Server;
 /// </summary>
 internal sealed class MailQueue : IDisposable
 {
-    private readonly StateDirectory _directory;
     private readonly Func<Admission> _admission;
     private readonly MailLog _log;
     private readonly QueueStore _store;
@@ -16,13 +15,10 @@ internal sealed class MailQueue : IDisposable
     private readonly string _runDirectory;
     private SpoolPosition _end;
 
-    private MailQueue(StateDirectory directory, Func<Admission> admission, MailLog log, TimeProvider time)
+    private MailQueue(StateDirectory directory, QueueStore store, Func<Admission> admission, MailLog log, TimeProvider time, long highest, SpoolPosition mark)
     {
-        (_directory, _admission, _log) = (directory, admission, log);
+        (_store, _admission, _log) = (store, admission, log);
         _runDirectory = admission().Settings.RunDirectory;
-        _store = new QueueStore(directory, () => admission().Routes, log, time);
-        long highest = SpoolIndexer.SealLeftovers(directory.Spool, SpoolOwner.Server, log);
-        SpoolPosition mark = Index(default, default, []).GetAwaiter().GetResult();
         _end = mark;
         Ids = new QueueIdSource(time, Math.Max(highest, mark.Segment));
         Spool = new SpoolWriter(directory.Spool, SpoolOwner.Server, Ids, records => _ = IndexAsync(records));
@@ -32,8 +28,17 @@ internal sealed class MailQueue : IDisposable
     public SpoolWriter Spool { get; }
 
     /// <summary>Makes good what an earlier run left, and brings the table up to the spool. Throws <see cref="StateException"/>.</summary>
-    public static MailQueue Open(StateDirectory directory, Func<Admission> admission, MailLog log, TimeProvider time) =>
-        new(directory, admission, log, time);
+    public static async Task<MailQueue> OpenAsync(StateDirectory directory, Func<Admission> admission, MailLog log, TimeProvider time)
+    {
+        long highest = SpoolIndexer.SealLeftovers(directory.Spool, SpoolOwner.Server, log);
+        var store = new QueueStore(directory, () => admission().Routes, log, time);
+        SpoolPosition mark = await store.RunAsync(table =>
+        {
+            store.CatchUp(SpoolOwner.Server, table);
+            return table.Mark(SpoolOwner.Server);
+        });
+        return new MailQueue(directory, store, admission, log, time, highest, mark);
+    }
 
     public void Dispose()
     {
@@ -46,10 +51,14 @@ internal sealed class MailQueue : IDisposable
     private async Task IndexAsync(IReadOnlyList<SpooledRecord> records)
     {
         SpoolPosition from = _end;
-        _end = records[^1].End;
+        SpoolPosition to = _end = records[^1].End;
         try
         {
-            await Index(from, _end, records);
+            await _store.RunAsync(table =>
+            {
+                table.InsertUpTo(SpoolOwner.Server, from, to, records.SelectMany(Split), t => _store.CatchUp(SpoolOwner.Server, t));
+                return true;
+            });
             _wake.Wake(_runDirectory, WakeSocket.ClientName);
         }
         catch (Exception e)
@@ -58,16 +67,6 @@ internal sealed class MailQueue : IDisposable
             _log.Unexpected("queue table", e);
         }
     }
-
-    private Task<SpoolPosition> Index(SpoolPosition from, SpoolPosition to, IReadOnlyList<SpooledRecord> records) =>
-        _store.RunAsync(table =>
-        {
-            if (records.Count == 0)
-                _store.CatchUp(SpoolOwner.Server, table);
-            else
-                table.InsertUpTo(SpoolOwner.Server, from, to, records.SelectMany(Split), t => _store.CatchUp(SpoolOwner.Server, t));
-            return table.Mark(SpoolOwner.Server);
-        });
 
     private IEnumerable<Delivery> Split(SpooledRecord record) => _admission().Routes.Split(record.Envelope, record.Position, record.Size);
 }

@@ -14,7 +14,7 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async (settin
 {
     var admission = new Admission(settings);
     StateDirectory directory = StateDirectory.Open(settings.StateDirectory);
-    using MailQueue queue = MailQueue.Open(directory, () => admission, log, TimeProvider.System);
+    using MailQueue queue = await MailQueue.OpenAsync(directory, () => admission, log, TimeProvider.System);
     var services = new SmtpServices(() => admission, queue, log, TimeProvider.System);
 
     WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());

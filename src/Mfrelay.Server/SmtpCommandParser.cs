@@ -23,7 +23,8 @@ internal enum Verb
 }
 
 /// <summary>A command line, taken apart.</summary>
-/// <param name="Argument">What follows the verb, without blanks around it.</param>
+/// <param name="verb">Which command it is.</param>
+/// <param name="argument">What follows the verb, without blanks around it.</param>
 internal readonly ref struct SmtpCommand(Verb verb, ReadOnlySpan<byte> argument)
 {
     public Verb Verb { get; } = verb;
