@@ -209,13 +209,13 @@ public sealed class TransactionTests
             ("! silence", "timed out", false),
             ("S: HTTP/1.1 400 Bad Request", "not an SMTP reply", false),
             ("! endless", "reply too long", false),
-            (stage == "data" ? "S: 250 what\n! eof" : "S: 354 what\n! eof", "not an SMTP reply", false),
+            (stage is "data" ? "S: 250 what\n! eof" : "S: 354 what\n! eof", "not an SMTP reply", false),
         ];
         foreach ((string does, string seen, bool answered) in endings)
         {
             await using var peer = new ScriptedPeer(HelloAndEnvelope + before + does);
             using OutboundSession session = await Sending.OpenAsync(peer, Sending.Impatient);
-            string uncertain = stage == "final dot" && !answered ? " (uncertain)" : "";
+            string uncertain = stage is "final dot" && !answered ? " (uncertain)" : "";
             Assert.Equal([$"{stage}: {seen}{uncertain}"], await Sending.SendAsync(session, Sending.Message("r@b.example")));
             Assert.True(session.IsClosed);
             Assert.False(session.IsUsable());
