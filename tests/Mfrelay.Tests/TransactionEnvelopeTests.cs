@@ -142,6 +142,25 @@ public sealed class TransactionEnvelopeTests
             await Sending.SendAsync(session, Sending.Message(envelope, "x\r\n")));
     }
 
+    [Fact]
+    public async Task Without_PIPELINING_no_DATA_follows_when_the_last_recipient_was_not_even_asked_for()
+    {
+        await using var peer = new ScriptedPeer(Hello + """
+            S: 250 HELP
+            C: MAIL FROM:<s@a.example>
+            S: 250 ok
+            C: RCPT TO:<no@b.example>
+            S: 550 no
+            ! nothing 50
+            ! eof
+            """);
+        using OutboundSession session = await Sending.OpenAsync(peer);
+        Assert.Equal(
+            ["rcpt: 550 no", "rcpt: address with a control character"],
+            await Sending.SendAsync(session, Sending.Message("no@b.example", "x\n@b.example")));
+        await Task.Delay(80, TestContext.Current.CancellationToken);
+    }
+
     [Theory]
     [InlineData("s@a.example\r\nRCPT TO:<x@y>", null, "mail: address with a control character")]
     [InlineData("s@a.example", "a b", "mail: address with a control character")]
