@@ -80,17 +80,18 @@ internal sealed class SessionOpener(SessionSettings settings)
         }
         foreach (IPAddress address in addresses)
         {
-            // Without NoDelay every second small write waits for a delayed ACK: 23 messages/s instead of thousands.
-            var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            Socket? socket = null;
             try
             {
+                // Without NoDelay every second small write waits for a delayed ACK: 23 messages/s instead of thousands.
+                socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
                 using CancellationTokenSource deadline = Within(settings.ConnectTimeout, cancellation);
                 await socket.ConnectAsync(new IPEndPoint(address, server.Port), deadline.Token);
                 return (socket, default);
             }
             catch (Exception e) when (e is SocketException or OperationCanceledException)
             {
-                socket.Dispose();
+                socket?.Dispose();
                 failed = ConnectFailure(e, cancellation);
                 if (failed.Failure == Failure.Cancelled)
                     break;

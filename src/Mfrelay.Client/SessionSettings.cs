@@ -1,3 +1,5 @@
+using Mfrelay.Core;
+
 namespace Mfrelay.Client;
 
 /// <summary>How to talk to mail servers. Defaults of the timeouts: RFC 5321 4.5.3.2.</summary>
@@ -29,4 +31,15 @@ internal sealed record SessionSettings
 
     /// <summary>Octets in which large mail data is read and sent.</summary>
     public int DataBlock { get; init; } = 128 * 1024;
+
+    public static SessionSettings Of(Settings settings) => new()
+    {
+        HostName = settings.HostName,
+        ConnectTimeout = settings.Client.ConnectTimeout,
+        GreetingTimeout = settings.Client.GreetingTimeout,
+        CommandTimeout = settings.Client.CommandTimeout,
+        DataTimeout = settings.Client.DataTimeout,
+        FinalDotTimeout = settings.Client.FinalDotTimeout,
+        MaxRecipientsPerTransaction = settings.Client.MaxRecipientsPerTransaction,
+    };
 }

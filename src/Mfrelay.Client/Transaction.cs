@@ -103,14 +103,14 @@ internal sealed partial class Transaction
     {
         // BDAT goes with the envelope only where one write takes it all; a server answers 503 or 554 when it accepted no recipient (RFC 3030 4.2).
         int last = _chunking && !(_session.Has(SmtpCapabilities.Pipelining) && _message.Size <= SmallChunk) ? _lastStep - 1 : _lastStep;
-        while (step <= last)
+        while (true)
         {
-            if (step == _lastStep && _accepted == 0)
+            while (IsSettledRecipient(step))
+                step++;
+            if (step > last || (step == _lastStep && _accepted == 0))
                 return;
             int first = step;
             int octets = FillWindow(ref step, last);
-            if (octets == 0)
-                return;
             await ExchangeAsync(first, step, _session.SendBuffer.AsMemory(0, octets));
             if (!_broken.IsOpen || !_rest.IsOpen)
                 return;
@@ -125,7 +125,7 @@ internal sealed partial class Transaction
         bool pipelining = _session.Has(SmtpCapabilities.Pipelining);
         do
         {
-            if (step >= 0 && step < _lastStep && !_outcomes[step].IsOpen)
+            if (IsSettledRecipient(step))
             {
                 step++;
                 continue;
@@ -220,6 +220,9 @@ internal sealed partial class Transaction
             _outcomes[index] = outcome;
     }
 
+    /// <summary>A recipient that was refused without asking: its step is left out.</summary>
+    private bool IsSettledRecipient(int step) => step >= 0 && step < _lastStep && !_outcomes[step].IsOpen;
+
     private Recipient RecipientOf(int index) => _message.Envelope.Recipients[_recipients[index].Ordinal];
 
     private static bool IsAscii(string text) => Ascii.IsValid(text);
@@ -232,7 +235,7 @@ internal sealed partial class Transaction
         bool written = writing is null && await write == Failure.None;
         for (int step = first; step < end && _broken.IsOpen; step++)
         {
-            if (step >= 0 && step < _lastStep && !_outcomes[step].IsOpen)
+            if (IsSettledRecipient(step))
                 continue;
             bool bdat = step == _lastStep && _chunking;
             TimeSpan timeout = bdat ? _session.Settings.FinalDotTimeout : _session.Settings.CommandTimeout;

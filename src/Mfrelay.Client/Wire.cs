@@ -11,7 +11,10 @@ internal sealed class Wire(Socket socket, Stream? tls = null) : IDisposable
 
     public EndPoint? LocalEndPoint { get; } = socket.LocalEndPoint;
 
-    /// <summary>Something waits to be read, or the peer has closed: for an idle session both mean that it is over.</summary>
+    /// <summary>
+    /// Something waits to be read, or the peer has closed: for an idle session both mean that it is over. Below TLS it may also be a
+    /// session ticket (RFC 8446 4.6.1).
+    /// </summary>
     public bool HasNews => socket.Poll(0, SelectMode.SelectRead);
 
     /// <summary>0: the peer has closed.</summary>

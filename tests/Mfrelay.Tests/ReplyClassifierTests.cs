@@ -1,3 +1,4 @@
+using System.Globalization;
 using Mfrelay.Client;
 using Xunit;
 
@@ -38,7 +39,7 @@ public sealed class ReplyClassifierTests
     public void Every_stage_and_ending_has_its_verdict(string stage, string ending, string expected)
     {
         Stage at = Enum.Parse<Stage>(stage);
-        Outcome outcome = int.TryParse(ending, out int code)
+        Outcome outcome = int.TryParse(ending, CultureInfo.InvariantCulture, out int code)
             ? Outcome.Of(at, new Reply(code, null, "text"))
             : Outcome.Of(at, Enum.Parse<Failure>(ending));
         Verdict verdict = ReplyClassifier.Classify(outcome);
@@ -47,7 +48,7 @@ public sealed class ReplyClassifierTests
     }
 
     [Fact]
-    public void The_table_has_every_stage() => Assert.Equal(Enum.GetNames<Stage>(), Table.Select(line => line.Split(' ')[0]));
+    public void The_table_has_every_stage() => Assert.Equal(string.Join(' ', Enum.GetNames<Stage>()), string.Join(' ', Table.Select(line => line.Split(' ')[0])));
 
     [Theory]
     [InlineData(452, "4.5.3", "D!r", "4.5.3")]

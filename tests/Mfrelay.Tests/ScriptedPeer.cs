@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -141,11 +142,11 @@ internal sealed class ScriptedPeer : IAsyncDisposable
             if (line.StartsWith("C: ", StringComparison.Ordinal))
                 Compare(line[3..], Encoding.UTF8.GetString(await ReadLineAsync()).TrimEnd('\r', '\n'));
             else if (line.StartsWith("C octets ", StringComparison.Ordinal))
-                peer.Mail.Add(await ReadOctetsAsync(int.Parse(line.AsSpan(9))));
+                peer.Mail.Add(await ReadOctetsAsync(int.Parse(line.AsSpan(9), CultureInfo.InvariantCulture)));
             else if (line.StartsWith("! nothing ", StringComparison.Ordinal))
-                await ExpectNothingAsync(int.Parse(line.AsSpan(10)));
+                await ExpectNothingAsync(int.Parse(line.AsSpan(10), CultureInfo.InvariantCulture));
             else if (line.StartsWith("! deaf ", StringComparison.Ordinal))
-                return await BeDeafAsync(int.Parse(line.AsSpan(7)));
+                return await BeDeafAsync(int.Parse(line.AsSpan(7), CultureInfo.InvariantCulture));
             else
                 throw new FormatException($"No such line in a script: {line}");
             return true;
@@ -215,7 +216,7 @@ internal sealed class ScriptedPeer : IAsyncDisposable
                 byte[] line = await ReadLineAsync();
                 if (afterCrLf && line.AsSpan().SequenceEqual(".\r\n"u8))
                     return data.ToArray();
-                data.Write(line.AsSpan(line[0] == '.' ? 1 : 0));
+                await data.WriteAsync(line.AsMemory(line[0] == '.' ? 1 : 0), stop);
                 afterCrLf = line.AsSpan().EndsWith("\r\n"u8);
             }
         }
@@ -228,7 +229,7 @@ internal sealed class ScriptedPeer : IAsyncDisposable
             {
                 int lf = _buffer.AsSpan(_start, _end - _start).IndexOf((byte)'\n');
                 int count = lf < 0 ? _end - _start : lf + 1;
-                line.Write(_buffer, _start, count);
+                await line.WriteAsync(_buffer.AsMemory(_start, count), stop);
                 _start += count;
                 if (lf >= 0)
                     return line.ToArray();
@@ -244,7 +245,7 @@ internal sealed class ScriptedPeer : IAsyncDisposable
                 if (_start == _end)
                     await FillAsync();
                 int taken = (int)Math.Min(_end - _start, count - octets.Length);
-                octets.Write(_buffer, _start, taken);
+                await octets.WriteAsync(_buffer.AsMemory(_start, taken), stop);
                 _start += taken;
             }
             return octets.ToArray();

@@ -42,7 +42,26 @@ internal static class Sending
 
     public static SpooledMessage Message(params string[] forwardPaths) => Message(Envelope(forwardPaths), "Subject: x\r\n\r\n.\r\n");
 
-    public static SpooledMessage Message(Envelope envelope, string data) => new(envelope, Encoding.UTF8.GetBytes(data));
+    public static SpooledMessage Message(Envelope envelope, string data) => SpooledMessage.FromMemory(envelope, Encoding.UTF8.GetBytes(data));
+
+    /// <summary>The message as the spool gives it back: in memory up to 256 KiB, beyond that read from its file.</summary>
+    public static async Task<SpooledMessage> SpooledAsync(string directory, Envelope envelope, byte[] data)
+    {
+        var records = new List<SpooledRecord>();
+        var ids = new QueueIdSource(TimeProvider.System);
+        envelope = envelope with { Id = ids.Next() };
+        using (var spool = new SpoolWriter(directory, SpoolOwner.Server, ids, records.AddRange))
+        {
+            using IncomingMessage incoming = spool.NewMessage();
+            incoming.Begin(envelope.Id);
+            incoming.Append(data);
+            Assert.Equal(SpoolResult.Durable, await incoming.CommitAsync(envelope));
+        }
+        using var reader = new SpoolReader(directory);
+        var routes = new RouteTable([new MailServer { Domain = "*", Host = "127.0.0.1" }]);
+        SpooledMessage? message = reader.Open(routes.Split(envelope, records[0].Position, data.Length).First(), out string? damage);
+        return message ?? throw new InvalidOperationException(damage);
+    }
 
     /// <summary>Sends to every recipient of the envelope and tells how it went, recipient by recipient.</summary>
     public static async Task<string[]> SendAsync(OutboundSession session, SpooledMessage message, CancellationToken? cancellation = null)

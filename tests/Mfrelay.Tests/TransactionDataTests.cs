@@ -1,5 +1,4 @@
 using System.Globalization;
-using FsCheck;
 using FsCheck.Fluent;
 using Mfrelay.Client;
 using Mfrelay.Core;
@@ -7,8 +6,12 @@ using Xunit;
 
 namespace Mfrelay.Tests;
 
-public sealed class TransactionDataTests
+public sealed class TransactionDataTests : IDisposable
 {
+    private readonly string _spool = Directory.CreateTempSubdirectory("mfrelay-test-").FullName;
+
+    public void Dispose() => Directory.Delete(_spool, recursive: true);
+
     private const string Hello = ScriptedPeer.Hello;
     private const string Envelope = "C: MAIL FROM:<s@a.example>\nC: RCPT TO:<r@b.example>\n";
 
@@ -132,7 +135,9 @@ public sealed class TransactionDataTests
             $"{Hello}S: 250-PIPELINING\nS: 250 {(chunking ? "CHUNKING" : "HELP")}\n{Envelope}{data354}! nothing 50\nS: 250 ok\nS: 250 ok\n{go}{body}S: 250 ok\n"
             + $"{Envelope}{data354}S: 250 ok\nS: 550 no\n{(chunking ? "" : "S: 503 no\n")}! nothing 50\n! eof");
         using OutboundSession session = await Sending.OpenAsync(peer, Sending.Settings with { DataBlock = block });
-        var message = new SpooledMessage(Sending.Envelope("r@b.example"), data, inPieces: fromFile);
+        using SpooledMessage message = fromFile
+            ? await Sending.SpooledAsync(_spool, Sending.Envelope("r@b.example"), data)
+            : SpooledMessage.FromMemory(Sending.Envelope("r@b.example"), data);
         Assert.Equal([chunking ? "bdat: 250 ok" : "final dot: 250 ok"], await Sending.SendAsync(session, message));
         Assert.Equal(["rcpt: 550 no"], await Sending.SendAsync(session, message));
         Assert.Equal(data, Assert.Single(peer.Mail));
@@ -150,7 +155,7 @@ public sealed class TransactionDataTests
             $"{Hello}S: 250-PIPELINING\nS: 250 {(chunking ? "CHUNKING" : "HELP")}\n{Envelope}{command}S: 250 ok\nS: 250 ok\n{(chunking ? "" : "S: 354 go\n")}"
             + "C octets 1000\nS: 452 4.3.1 disk full\n! deaf 100");
         using OutboundSession session = await Sending.OpenAsync(peer);
-        string outcome = Assert.Single(await Sending.SendAsync(session, new SpooledMessage(Sending.Envelope("r@b.example"), data, inPieces: true)));
+        string outcome = Assert.Single(await Sending.SendAsync(session, SpooledMessage.FromMemory(Sending.Envelope("r@b.example"), data)));
         Assert.Equal($"{(chunking ? "bdat" : "data")}: 452 4.3.1 disk full", outcome);
         Assert.True(session.IsClosed);
     }
@@ -165,7 +170,7 @@ public sealed class TransactionDataTests
             receiveBuffer: 4096,
             $"{Hello}S: 250-PIPELINING\nS: 250 {(chunking ? "CHUNKING" : "HELP")}\n{Envelope}{command}S: 250 ok\nS: 250 ok\n{(chunking ? "" : "S: 354 go\n")}! deaf 900");
         using OutboundSession session = await Sending.OpenAsync(peer, Sending.Impatient);
-        string outcome = Assert.Single(await Sending.SendAsync(session, new SpooledMessage(Sending.Envelope("r@b.example"), LargeData(20_000_000))));
+        string outcome = Assert.Single(await Sending.SendAsync(session, SpooledMessage.FromMemory(Sending.Envelope("r@b.example"), LargeData(20_000_000))));
         Assert.Equal($"{(chunking ? "bdat" : "data")}: timed out", outcome);
     }
 
@@ -185,10 +190,22 @@ public sealed class TransactionDataTests
         await using (var peer = new ScriptedPeer(script))
         {
             using OutboundSession session = await Sending.OpenAsync(peer, Sending.Settings with { DataBlock = block });
-            foreach (byte[] data in mails)
-                Assert.EndsWith("250 ok", Assert.Single(await Sending.SendAsync(session, new SpooledMessage(Sending.Envelope("r@b.example"), data, inPieces: large))), StringComparison.Ordinal);
+            foreach (SpooledMessage message in mails.Select(data => SpooledMessage.FromMemory(Sending.Envelope("r@b.example"), data)))
+                Assert.EndsWith("250 ok", Assert.Single(await Sending.SendAsync(session, message)), StringComparison.Ordinal);
             Assert.Equal(mails, peer.Mail);
         }
+    }
+
+    [Fact]
+    public async Task A_message_that_cannot_be_read_closes_the_session_without_a_final_dot()
+    {
+        await using var peer = new ScriptedPeer(
+            $"{Hello}S: 250 PIPELINING\n{Envelope}C: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\n! nothing 50\n! eof");
+        using OutboundSession session = await Sending.OpenAsync(peer);
+        using SpooledMessage message = await Sending.SpooledAsync(_spool, Sending.Envelope("r@b.example"), LargeData(300_000));
+        message.Dispose();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => Sending.SendAsync(session, message));
+        Assert.True(session.IsClosed);
     }
 
     /// <summary>Lines of many lengths, some beginning with dots.</summary>
