@@ -149,5 +149,7 @@ public sealed class SettledSet
 
     public bool Contains(long offset, int ordinal) => _keys.Contains(DoneJournal.Key(offset, ordinal));
 
+    public void Add(long offset, int ordinal) => _keys.Add(DoneJournal.Key(offset, ordinal));
+
     internal void Add(long key) => _keys.Add(key);
 }
