@@ -57,6 +57,9 @@ internal static partial class Native
             throw Failed("fdatasync", "spool file");
     }
 
+    /// <summary>Takes all rights of group and others off every file that this process makes from now on.</summary>
+    public static void MakeFilesPrivate() => _ = umask(0x3F /* 077 */);
+
     /// <summary>Makes the names in a directory durable.</summary>
     public static void SyncDirectory(string path)
     {
@@ -81,6 +84,9 @@ internal static partial class Native
 #pragma warning disable SYSLIB1054, IDE1006 // names of the C library
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int open(string path, int flags, int mode);
+
+    [LibraryImport("libc")]
+    private static partial int umask(int mask);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int flock(SafeFileHandle fd, int operation);

@@ -24,6 +24,7 @@ public sealed class StateDirectory
     /// </summary>
     public static StateDirectory Open(string path)
     {
+        Native.MakeFilesPrivate();
         var directory = new StateDirectory(Path.GetFullPath(path));
         try
         {

@@ -19,6 +19,7 @@ internal sealed class SmtpConnection : IDisposable
     private readonly IncomingMessage _message;
     private readonly ITimer _timer;
     private ReadOnlySequence<byte> _input;
+    private bool _hasRead;
     private bool _skippingLine;
     private volatile bool _timedOut;
     private volatile bool _stopping;
@@ -279,7 +280,9 @@ internal sealed class SmtpConnection : IDisposable
     private async ValueTask<bool> FillAsync(TimeSpan timeout)
     {
         long before = _input.Length;
-        _pipe.Input.AdvanceTo(_input.Start, _input.End);
+        if (_hasRead)
+            _pipe.Input.AdvanceTo(_input.Start, _input.End);
+        _hasRead = true;
         ValueTask<ReadResult> reading = _pipe.Input.ReadAsync();
         ReadResult result;
         if (reading.IsCompleted)
