@@ -1,1 +1,3 @@
-return 0;
+using Mfrelay.Cli;
+
+return CommandLine.Create().Parse(args).Invoke();

@@ -1,1 +1,25 @@
-return 0;
+using Mfrelay;
+using Mfrelay.Client;
+using Mfrelay.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+return await DaemonProgram.RunAsync("mf-smtp-client", args, static async (settings, log) =>
+{
+    await using var runner = new QueueRunner(settings, StateDirectory.Open(settings.StateDirectory), log, TimeProvider.System);
+
+    HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
+    builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = settings.Client.ShutdownTimeout + TimeSpan.FromSeconds(3));
+    DaemonProgram.AddSystemd(builder.Services);
+    using IHost host = builder.Build();
+    IHostApplicationLifetime lifetime = host.Services.GetRequiredService<IHostApplicationLifetime>();
+
+    await host.StartAsync();
+    log.Started("mf-smtp-client");
+    // A runner that fails ends the process, with an exit code that makes the service manager start it again.
+    Task running = runner.RunAsync(lifetime.ApplicationStopping);
+    _ = running.ContinueWith(_ => lifetime.StopApplication(), TaskScheduler.Default);
+    await host.WaitForShutdownAsync();
+    await running;
+    return 0;
+});

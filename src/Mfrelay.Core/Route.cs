@@ -6,18 +6,29 @@ namespace Mfrelay.Core;
 public sealed record MailServer
 {
     /// <summary>The domain it is registered for: "example.com", "*.example.com" (every domain below it) or "*" (every other).</summary>
+    [Setting("Domain whose mail it takes: \"example.com\", \"*.example.com\" for every domain below, or \"*\" for every other",
+        Form = SettingForm.DomainPattern, Example = "example.com")]
     public required string Domain { get; init; }
 
     /// <summary>Host name or address.</summary>
+    [Setting("Its host name or IP address", Form = SettingForm.Host, Example = "192.0.2.1")]
     public required string Host { get; init; }
 
+    [Setting("Its port", Min = "1", Max = "65535")]
     public int Port { get; init; } = 25;
 
     /// <summary>Sessions open to it at once.</summary>
+    [Setting("Most sessions open to it at once", Min = "1", Max = "1000")]
     public int Concurrency { get; init; } = 20;
 
     /// <summary>"192.168.0.1:25": how log lines and the health table name it.</summary>
-    public string Address => Host.Contains(':', StringComparison.Ordinal) ? $"[{Host}]:{Port}" : $"{Host}:{Port}";
+    public string Address => AddressOf(Host, Port);
+
+    /// <summary>B5; one entry that says queue says it for all of its domain.</summary>
+    [Setting("When none of its domain's mail servers is reached: \"refuse\" answers 421, \"queue\" accepts and lets it wait")]
+    public WhenDown WhenDown { get; init; } = WhenDown.Refuse;
+
+    public static string AddressOf(string host, int port) => host.Contains(':', StringComparison.Ordinal) ? $"[{host}]:{port}" : $"{host}:{port}";
 }
 
 /// <summary>Where mail for one registered domain goes: its mail servers, in the order of the config.</summary>

@@ -1,0 +1,96 @@
+using Mfrelay.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Hosting.Systemd;
+using Microsoft.Extensions.Logging.Console;
+
+namespace Mfrelay;
+
+/// <summary>A listener could not be bound; the message tells the operator what to do.</summary>
+internal sealed class ListenException(string message, Exception inner) : Exception(message, inner);
+
+/// <summary>
+/// What the two daemons' Main have in common: command line, config, log, exit codes. Compiled into both.
+/// Exit codes (sysexits.h): 0 stopped as asked, 64 wrong use, 69 cannot listen, 70 unexpected error, 73 state directory not usable, 78 bad config.
+/// </summary>
+internal static class DaemonProgram
+{
+    public static async Task<int> RunAsync(string name, string[] args, Func<Settings, MailLog, Task<int>> main)
+    {
+        string path = ConfigFile.DefaultPath;
+        switch (args)
+        {
+            case []:
+                break;
+            case ["--config", var file]:
+                path = file;
+                break;
+            case ["--version"]:
+                Console.WriteLine($"{name} {typeof(DaemonProgram).Assembly.GetName().Version?.ToString(3)}");
+                return 0;
+            case ["--help" or "-h"]:
+                Console.WriteLine(Usage(name));
+                return 0;
+            default:
+                await Console.Error.WriteLineAsync($"{name}: unknown arguments: {string.Join(' ', args)}\n{Usage(name)}");
+                return 64;
+        }
+
+        ConfigLoad load = ConfigFile.Load(path);
+        if (load.Settings is not { } settings)
+        {
+            foreach (ConfigError error in load.Errors)
+                await Console.Error.WriteLineAsync(error.ToString());
+            return ConfigLoad.ExitCode;
+        }
+
+        using MailLog log = MailLog.ToConsole(settings.Language);
+        try
+        {
+            Directory.CreateDirectory(settings.RunDirectory);
+            int exit = await main(settings, log);
+            log.Stopped(name);
+            return exit;
+        }
+        catch (Exception e) when (Cause(e) is { } cause)
+        {
+            await Console.Error.WriteLineAsync($"{name}: {cause.Message}");
+            return cause is ListenException ? 69 : 73;
+        }
+        catch (Exception e)
+        {
+            log.Unexpected(name, e);
+            return 70;
+        }
+    }
+
+    /// <summary>
+    /// READY=1 and STOPPING=1 to the service manager. Registered by hand: AddSystemd() reads the name of the parent process, which
+    /// ProtectProc=invisible hides, and then does nothing.
+    /// </summary>
+    public static void AddSystemd(IServiceCollection services)
+    {
+        if (Environment.GetEnvironmentVariable("NOTIFY_SOCKET") is null)
+            return;
+        services.Configure<ConsoleLoggerOptions>(options => options.FormatterName = ConsoleFormatterNames.Systemd);
+        services.AddSingleton<ISystemdNotifier, SystemdNotifier>();
+        services.AddSingleton<IHostLifetime, SystemdLifetime>();
+    }
+
+    private static Exception? Cause(Exception? e) => e switch
+    {
+        null or StateException or ListenException => e,
+        UnauthorizedAccessException => new StateException($"{e.Message} Run it as the user that owns the directory, or change run_directory", e),
+        _ => Cause(e.InnerException),
+    };
+
+    private static string Usage(string name) => $"""
+        Usage: {name} [--config FILE]
+
+        Runs in the foreground until SIGTERM; logs to standard output. FILE is {ConfigFile.DefaultPath} unless given.
+
+          {name}                          as the service manager starts it
+          {name} --config ./mfrelay.toml  with a config of your own
+          mfrelay config check ./mfrelay.toml     shows every error in a config
+        """;
+}

@@ -1,0 +1,89 @@
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>One session to one mail server, used for one attempt after the other.</summary>
+internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
+{
+    private readonly SessionOpener _opener = new(SessionSettings.Of(runner.Settings));
+    private OutboundSession? _session;
+
+    /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
+    public async Task AttemptAsync(Delivery delivery)
+    {
+        using SpooledMessage? message = runner.Reader.Open(delivery, out string? damage);
+        if (message is null)
+        {
+            runner.SetAside(delivery, damage!);
+            return;
+        }
+        long began = runner.Time.GetTimestamp();
+        Outcome[] outcomes = new Outcome[delivery.Recipients.Count];
+        await SendAsync(message, delivery.Recipients, outcomes);
+        runner.Finish(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began)));
+    }
+
+    public async Task CloseAsync()
+    {
+        if (_session is not null)
+            await _session.QuitAsync(runner.Aborting);
+        _session = null;
+    }
+
+    private async Task SendAsync(SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, Outcome[] outcomes)
+    {
+        int most = runner.Settings.Client.MaxRecipientsPerTransaction;
+        for (int first = 0; first < recipients.Count; first += most)
+        {
+            IReadOnlyList<OpenRecipient> some = recipients.Count <= most ? recipients : [.. recipients.Skip(first).Take(most)];
+            IReadOnlyList<Outcome> ended = await SendSomeAsync(message, some);
+            for (int i = 0; i < ended.Count; i++)
+                outcomes[first + i] = ended[i];
+            if (ReplyClassifier.Classify(ended[0]).Scope != Scope.Host)
+                continue;
+            // The host failed: no use in asking it about the others now.
+            for (int i = first + ended.Count; i < outcomes.Length; i++)
+                outcomes[i] = ended[0] with { Uncertain = false };
+            return;
+        }
+    }
+
+    private async Task<IReadOnlyList<Outcome>> SendSomeAsync(SpooledMessage message, IReadOnlyList<OpenRecipient> recipients)
+    {
+        bool reused = await ReuseAsync();
+        while (true)
+        {
+            if (_session is null)
+            {
+                Opening opening = await _opener.OpenAsync(server, runner.Aborting);
+                if (opening.Session is null)
+                    return [.. Enumerable.Repeat(opening.Outcome, recipients.Count)];
+                _session = opening.Session;
+            }
+            TransactionResult result = await _session.SendAsync(message, recipients, runner.Aborting);
+            if (!result.SessionUsable)
+            {
+                _session.Dispose();
+                _session = null;
+            }
+            // A kept session may have been closed by the other side while it was idle: that says nothing about the host.
+            bool stale = reused && result.Outcomes[0] is { Stage: Stage.Mail, Failure: Failure.Closed, Uncertain: false };
+            if (!stale)
+                return result.Outcomes;
+            reused = false;
+        }
+    }
+
+    /// <summary>True when there is an open session that can take another transaction.</summary>
+    private async Task<bool> ReuseAsync()
+    {
+        int limit = runner.Settings.Client.MessagesPerSession;
+        if (_session is not null && (!_session.IsUsable() || (limit > 0 && _session.Transactions >= limit)))
+            await CloseAsync();
+        return _session is not null;
+    }
+}
+
+/// <summary>An attempt that has ended.</summary>
+/// <param name="Outcomes">One for each recipient of the delivery, in its order.</param>
+internal sealed record Attempt(Delivery Delivery, SpooledMessage Message, MailServer Server, IReadOnlyList<Outcome> Outcomes, TimeSpan Duration);

@@ -1,0 +1,194 @@
+using System.Buffers;
+using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using MailKit.Net.Smtp;
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>
+/// One connection to one mail server, after EHLO: takes transactions one after the other until it is closed (RFC 5321 3.3). One caller at a time.
+/// Everything a transaction reuses lives here: buffers, deadline, what the mail server can do.
+/// </summary>
+internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, long maxSize, SessionSettings settings) : IDisposable
+{
+    /// <summary>The envelope of some hundred recipients, or the whole of a small message.</summary>
+    internal const int SendBufferSize = 16 * 1024;
+
+    private const int ScratchSize = 4 * 1024;
+
+    private readonly ReplyReader _replies = new();
+    private readonly CancellationTokenSource _deadline = new();
+    private CancellationToken _caller;
+
+    public SmtpCapabilities Capabilities { get; } = capabilities;
+
+    /// <summary>The SIZE that the mail server announced, in octets; 0: none or no limit (RFC 1870 4).</summary>
+    public long MaxSize { get; } = maxSize;
+
+    public SessionSettings Settings { get; } = settings;
+
+    /// <summary>Transactions begun, so that a caller can end a session after so many.</summary>
+    public int Transactions { get; private set; }
+
+    public bool IsClosed { get; private set; }
+
+    /// <summary>"192.0.2.1:25", the address that answered.</summary>
+    public string RemoteAddress { get; } = wire.RemoteEndPoint?.ToString() ?? "";
+
+    internal byte[] SendBuffer { get; private set; } = ArrayPool<byte>.Shared.Rent(SendBufferSize);
+
+    /// <summary>What <see cref="SpooledMessage.Read"/> wants and does not use for a small message.</summary>
+    internal byte[] Scratch { get; private set; } = ArrayPool<byte>.Shared.Rent(ScratchSize);
+
+    /// <summary>The last transaction did not run to its end, so RSET must come before the next MAIL.</summary>
+    internal bool NeedsReset { get; set; }
+
+    /// <summary>The mail server has said something to which no command is open.</summary>
+    internal bool OutOfStep => _replies.Buffered > 0;
+
+    /// <summary>
+    /// Whether a transaction can be tried on an idle session: no closed connection and no 421 waits on it. Costs a system call, no round trip.
+    /// </summary>
+    public bool IsUsable() => !IsClosed && !OutOfStep && !wire.HasNews;
+
+    internal bool Has(SmtpCapabilities capability) => Capabilities.HasFlag(capability);
+
+    /// <summary>
+    /// Sends one message to some of its recipients: one transaction, a value for every ending. After it, the session is usable or closed.
+    /// Throws only when the message cannot be read; the session is closed then.
+    /// </summary>
+    /// <param name="recipients">At most <see cref="SessionSettings.MaxRecipientsPerTransaction"/>; ordinals count in the message's envelope.</param>
+    public async ValueTask<TransactionResult> SendAsync(
+        SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, CancellationToken cancellation)
+    {
+        Transactions++;
+        var transaction = new Transaction(this, message, recipients);
+        _caller = cancellation;
+        CancellationTokenRegistration registration =
+            cancellation.UnsafeRegister(static session => ((OutboundSession)session!).StopWaiting(), this);
+        bool finished = false;
+        try
+        {
+            await transaction.RunAsync();
+            finished = true;
+        }
+        finally
+        {
+            await registration.DisposeAsync();
+            _caller = CancellationToken.None;
+            // A deadline that has passed cannot be set again; a peer that talks out of turn cannot be trusted to pair replies with commands.
+            if (!finished || IsClosed || OutOfStep || !_deadline.TryReset())
+                Close();
+        }
+        return new TransactionResult(transaction.Outcomes, !IsClosed);
+    }
+
+    /// <summary>Says QUIT, waits a short while for the answer, and closes. Never throws for what the peer does.</summary>
+    public async ValueTask QuitAsync(CancellationToken cancellation)
+    {
+        if (IsUsable())
+        {
+            _caller = cancellation;
+            using CancellationTokenRegistration registration =
+                cancellation.UnsafeRegister(static session => ((OutboundSession)session!).StopWaiting(), this);
+            if (await WriteAsync("QUIT\r\n"u8.ToArray(), Settings.QuitTimeout) == Failure.None)
+                await ReadReplyAsync(Settings.QuitTimeout, keepText: false);
+        }
+        Dispose();
+    }
+
+    public void Dispose()
+    {
+        Close();
+        _deadline.Dispose();
+        _replies.Dispose();
+        (byte[] buffer, byte[] scratch) = (SendBuffer, Scratch);
+        SendBuffer = Scratch = [];
+        if (buffer.Length == 0)
+            return;
+        ArrayPool<byte>.Shared.Return(buffer);
+        ArrayPool<byte>.Shared.Return(scratch);
+    }
+
+    /// <summary>Ends the connection now, without QUIT. What is still being written or read fails.</summary>
+    internal void Close()
+    {
+        if (IsClosed)
+            return;
+        IsClosed = true;
+        wire.Dispose();
+    }
+
+    /// <summary>Sends bytes; None when the kernel has taken all of them.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    internal async ValueTask<Failure> WriteAsync(ReadOnlyMemory<byte> bytes, TimeSpan timeout)
+    {
+        try
+        {
+            _deadline.CancelAfter(timeout);
+            await wire.WriteAsync(bytes, _deadline.Token);
+            return Failure.None;
+        }
+        catch (Exception e) when (IsBroken(e))
+        {
+            return FailureOf(e);
+        }
+    }
+
+    /// <summary>Reads the next reply.</summary>
+    /// <param name="timeout">For the whole reply: octets that trickle in do not prolong it.</param>
+    /// <param name="keepText">Decode a good reply too; a refusal always is.</param>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    internal async ValueTask<Answer> ReadReplyAsync(TimeSpan timeout, bool keepText)
+    {
+        bool armed = false;
+        while (true)
+        {
+            switch (_replies.TryTake(out ReadOnlySpan<byte> raw))
+            {
+                case ReplyParse.Complete:
+                    int code = ReplyReader.CodeOf(raw);
+                    return new Answer(code, keepText || code >= 400 ? Reply.Decode(raw) : null, Failure.None);
+                case ReplyParse.Garbage:
+                    return new Answer(0, null, Failure.Garbage);
+                case ReplyParse.TooLong:
+                    return new Answer(0, null, Failure.ReplyTooLong);
+                case ReplyParse.NeedMore:
+                    break;
+            }
+            Memory<byte> room = _replies.Free;
+            try
+            {
+                if (!armed)
+                    _deadline.CancelAfter(timeout);
+                armed = true;
+                int count = await wire.ReadAsync(room, _deadline.Token);
+                if (count == 0)
+                    return new Answer(0, null, Failure.Closed);
+                _replies.Received(count);
+            }
+            catch (Exception e) when (IsBroken(e))
+            {
+                return new Answer(0, null, FailureOf(e));
+            }
+        }
+    }
+
+    private static bool IsBroken(Exception e) => e is SocketException or IOException or OperationCanceledException or ObjectDisposedException;
+
+    private Failure FailureOf(Exception e) =>
+        e is not OperationCanceledException ? Failure.Closed
+        : _caller.IsCancellationRequested ? Failure.Cancelled
+        : Failure.TimedOut;
+
+    private void StopWaiting() => _deadline.Cancel();
+}
+
+/// <summary>A reply, or why there is none.</summary>
+/// <param name="Code">0 when there is none.</param>
+/// <param name="Reply">Decoded when it was asked for, and for every 4yz and 5yz.</param>
+internal readonly record struct Answer(int Code, Reply? Reply, Failure Failure)
+{
+    public int Class => Code / 100;
+}

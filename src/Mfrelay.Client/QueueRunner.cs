@@ -1,0 +1,236 @@
+using System.Threading.Channels;
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>
+/// Takes deliveries from the queue table, has each tried when it is due, and writes down what came of it. The schedule is in memory:
+/// new rows are read when the server taps or at the latest after the poll interval, deferred ones wait in a heap by their time.
+/// </summary>
+internal sealed partial class QueueRunner : IAsyncDisposable
+{
+    private const int RowsPerRead = 1000;
+
+    /// <summary>How long a tap that got lost can delay new mail.</summary>
+    private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(1);
+
+    private readonly StateDirectory _directory;
+    private readonly QueueStore _store;
+    private readonly SpoolKeeper _keeper;
+    private readonly WakeSocket _wake;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly CancellationTokenSource _aborting = new();
+    private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+
+    private readonly Lock _gate = new();
+    private readonly RouteTable _routes;
+    private readonly Dictionary<string, int> _rotation = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, MailServerQueue> _servers = new(StringComparer.OrdinalIgnoreCase);
+    private readonly PriorityQueue<Delivery, DateTimeOffset> _later = new();
+    private readonly Dictionary<(SpoolPosition, string), Delivery> _known = [];
+
+    private long _generation;
+    private long _lastKey;
+    private (DateTime, long) _databaseSeen;
+
+    public QueueRunner(Settings settings, StateDirectory directory, MailLog log, TimeProvider time)
+    {
+        (Settings, _directory, Log, Time) = (settings, directory, log, time);
+        _routes = new RouteTable(settings.MailServers);
+        _store = new QueueStore(directory, () => _routes, log, time);
+        Reader = new SpoolReader(directory.Spool);
+        _keeper = new SpoolKeeper(directory.Spool, Reader, new DoneJournal(directory.Spool));
+        _wake = new WakeSocket(settings.RunDirectory, WakeSocket.ClientName);
+    }
+
+    public Settings Settings { get; }
+    public MailLog Log { get; }
+    public TimeProvider Time { get; }
+    public SpoolReader Reader { get; }
+
+    /// <summary>No new attempt begins.</summary>
+    public CancellationToken Stopping => _stopping.Token;
+
+    /// <summary>Attempts that still run are cut off.</summary>
+    public CancellationToken Aborting => _aborting.Token;
+
+    /// <summary>Runs until cancelled; then lets running attempts end, within the limit.</summary>
+    public async Task RunAsync(CancellationToken cancel)
+    {
+        await ReadNewAsync();
+        Task listening = ListenAsync(_stopping.Token);
+        Task keeping = KeepAsync(_stopping.Token);
+        while (!cancel.IsCancellationRequested)
+        {
+            TimeSpan wait = ReleaseDue();
+            await WaitAsync(wait, cancel);
+            if (!cancel.IsCancellationRequested && HasChanged())
+                await ReadNewAsync();
+        }
+        await _stopping.CancelAsync();
+        Task idle = Task.WhenAll(_servers.Values.Select(server => server.WhenIdleAsync()));
+        if (await Task.WhenAny(idle, Task.Delay(Settings.Client.ShutdownTimeout, Time, CancellationToken.None)) != idle)
+            await _aborting.CancelAsync();
+        await Task.WhenAll(idle, listening, keeping);
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        _store.Dispose();
+        _keeper.Dispose();
+        Reader.Dispose();
+        _wake.Dispose();
+        _stopping.Dispose();
+        _aborting.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Passes taps on; the channel holds one, because more say nothing new.</summary>
+    private async Task ListenAsync(CancellationToken cancel)
+    {
+        try
+        {
+            while (true)
+            {
+                await _wake.WaitAsync(cancel);
+                _news.Writer.TryWrite(true);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+    }
+
+    /// <summary>Makes the done journal durable, and removes what is settled, off the path of deliveries.</summary>
+    private async Task KeepAsync(CancellationToken cancel)
+    {
+        using var timer = new PeriodicTimer(PollInterval, Time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(cancel))
+            {
+                _keeper.Sync();
+                _keeper.RemoveSettledSegments();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+        catch (Exception e)
+        {
+            Log.Unexpected("queue directory", e);
+        }
+    }
+
+    private async Task WaitAsync(TimeSpan wait, CancellationToken cancel)
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(wait < PollInterval ? wait : PollInterval, Time);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancel);
+            if (await _news.Reader.WaitToReadAsync(either.Token))
+            {
+                _news.Reader.TryRead(out _);
+                _databaseSeen = default;
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Time for the next look.
+        }
+    }
+
+    /// <summary>Whether the database may hold something new: a look at the file instead of opening it every second.</summary>
+    private bool HasChanged()
+    {
+        var file = new FileInfo(_directory.Database);
+        (DateTime, long) now = file.Exists ? (file.LastWriteTimeUtc, file.Length) : (DateTime.MinValue, 0);
+        bool changed = _databaseSeen != now;
+        _databaseSeen = now;
+        return changed;
+    }
+
+    private async Task ReadNewAsync()
+    {
+        while (true)
+        {
+            long after = _lastKey;
+            long generation = _generation;
+            (long Generation, IReadOnlyList<Delivery> Rows) read =
+                await _store.RunAsync(table => (table.Generation, table.ReadAfter(table.Generation == generation ? after : 0, RowsPerRead)));
+            if (read.Generation != generation)
+            {
+                _generation = read.Generation;
+                _lastKey = 0;
+            }
+            foreach (Delivery row in read.Rows)
+            {
+                _lastKey = row.Key;
+                Take(row);
+            }
+            if (read.Rows.Count < RowsPerRead)
+                return;
+        }
+    }
+
+    private void Take(Delivery row)
+    {
+        if (_keeper.StillOpen(row) is not { } open)
+        {
+            Forget(row.Key);
+            return;
+        }
+        lock (_gate)
+        {
+            // After a rebuild of the table the same delivery comes under another key.
+            if (!_known.TryAdd((row.Position, row.Route), open))
+            {
+                _known[(row.Position, row.Route)] = _known[(row.Position, row.Route)] with { Key = row.Key };
+                return;
+            }
+            if (open.Hold)
+                return;
+            if (open.NextAttempt > Time.GetUtcNow())
+                _later.Enqueue(open, open.NextAttempt);
+            else
+                Dispatch(open);
+        }
+    }
+
+    /// <summary>Hands out what is due; returns how long until the next is.</summary>
+    private TimeSpan ReleaseDue()
+    {
+        lock (_gate)
+        {
+            DateTimeOffset now = Time.GetUtcNow();
+            while (_later.TryPeek(out Delivery? delivery, out DateTimeOffset due))
+            {
+                if (due > now)
+                    return due - now;
+                _later.Dequeue();
+                Dispatch(delivery);
+            }
+            return PollInterval;
+        }
+    }
+
+    /// <summary>Round robin over the mail servers of the route (C9).</summary>
+    private void Dispatch(Delivery delivery)
+    {
+        if (_routes.Named(delivery.Route) is not { } route)
+        {
+            Log.NoRoute(delivery);
+            _later.Enqueue(delivery, Time.GetUtcNow() + RetrySchedule.WaitAfter(int.MaxValue, Settings.Client.Retry));
+            return;
+        }
+        int turn = _rotation.GetValueOrDefault(route.Name);
+        _rotation[route.Name] = turn + 1 == route.MailServers.Count ? 0 : turn + 1;
+        MailServer server = route.MailServers[turn];
+        string key = $"{server.Domain} {server.Address}";
+        if (!_servers.TryGetValue(key, out MailServerQueue? queue))
+            _servers[key] = queue = new MailServerQueue(server, this);
+        queue.Add(delivery);
+    }
+}

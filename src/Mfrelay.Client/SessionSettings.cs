@@ -1,0 +1,45 @@
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>How to talk to mail servers. Defaults of the timeouts: RFC 5321 4.5.3.2.</summary>
+internal sealed record SessionSettings
+{
+    /// <summary>The argument of EHLO.</summary>
+    public required string HostName { get; init; }
+
+    /// <summary>For each address of a host name.</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Until the whole 220 is here (4.5.3.2.1).</summary>
+    public TimeSpan GreetingTimeout { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>For the reply to EHLO, MAIL, RCPT, DATA, RSET (4.5.3.2.2 to 4).</summary>
+    public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>For one block of mail data to be taken (4.5.3.2.5).</summary>
+    public TimeSpan DataTimeout { get; init; } = TimeSpan.FromMinutes(3);
+
+    /// <summary>For the reply to the final dot or the last chunk (4.5.3.2.6). Too short means duplicates (RFC 1047).</summary>
+    public TimeSpan FinalDotTimeout { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>For the reply to QUIT: nothing depends on it.</summary>
+    public TimeSpan QuitTimeout { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>RFC 5321 4.5.3.1.8: every server takes 100. Whoever starts a transaction cuts by it.</summary>
+    public int MaxRecipientsPerTransaction { get; init; } = 100;
+
+    /// <summary>Octets in which large mail data is read and sent.</summary>
+    public int DataBlock { get; init; } = 128 * 1024;
+
+    public static SessionSettings Of(Settings settings) => new()
+    {
+        HostName = settings.HostName,
+        ConnectTimeout = settings.Client.ConnectTimeout,
+        GreetingTimeout = settings.Client.GreetingTimeout,
+        CommandTimeout = settings.Client.CommandTimeout,
+        DataTimeout = settings.Client.DataTimeout,
+        FinalDotTimeout = settings.Client.FinalDotTimeout,
+        MaxRecipientsPerTransaction = settings.Client.MaxRecipientsPerTransaction,
+    };
+}

@@ -1,0 +1,90 @@
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>
+/// Settles recipients, and gives the spool back what nobody needs any more: mail data of a large message once its last recipient is
+/// settled, a sealed segment once all of its recipients are. Safe for use by several threads.
+/// </summary>
+internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal journal) : IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<long, Segment> _segments = [];
+
+    /// <summary>Writes to the done journal; from here on a crash sends to none of them again.</summary>
+    public void Settle(SpooledMessage message, SpoolPosition position, ReadOnlySpan<SettledRecipient> settled)
+    {
+        journal.Append(position.Segment, settled);
+        lock (_gate)
+        {
+            SettledSet set = SegmentOf(position.Segment).Settled;
+            foreach (SettledRecipient one in settled)
+                set.Add(one.Position.Offset, one.Ordinal);
+            if (message.Size > IncomingMessage.MemoryLimit && IsSettled(set, position.Offset, message.Envelope.Recipients.Count))
+                File.Delete(Path.Combine(spool, SpoolFormat.LargeDataName(message.Envelope.Id)));
+        }
+    }
+
+    /// <summary>A row of the table without the recipients that are settled: the table may lag behind the journal. Null: none is left.</summary>
+    public Delivery? StillOpen(Delivery delivery)
+    {
+        lock (_gate)
+        {
+            SettledSet set = SegmentOf(delivery.Position.Segment).Settled;
+            if (!delivery.Recipients.Any(recipient => set.Contains(delivery.Position.Offset, recipient.Ordinal)))
+                return delivery;
+            OpenRecipient[] open = [.. delivery.Recipients.Where(recipient => !set.Contains(delivery.Position.Offset, recipient.Ordinal))];
+            return open.Length == 0 ? null : delivery with { Recipients = open };
+        }
+    }
+
+    /// <summary>Removes every sealed segment whose recipients are all settled. Cheap when there is none: called now and then.</summary>
+    public void RemoveSettledSegments()
+    {
+        lock (_gate)
+        {
+            foreach (long segment in SpoolScanner.Segments(spool))
+            {
+                Segment state = SegmentOf(segment);
+                state.Recipients ??= SegmentSeal.Read(Path.Combine(spool, SpoolFormat.SegmentName(segment)), segment)?.Recipients;
+                if (state.Recipients is not { } total || state.Settled.Count < total)
+                    continue;
+                reader.Forget(segment);
+                // The segment goes first: a journal without a segment means nothing, a segment without its journal would be sent again.
+                File.Delete(Path.Combine(spool, SpoolFormat.SegmentName(segment)));
+                journal.Remove(segment);
+                _segments.Remove(segment);
+            }
+        }
+    }
+
+    /// <summary>Makes what is settled so far durable.</summary>
+    public void Sync() => journal.Sync();
+
+    public void Dispose() => journal.Dispose();
+
+    private static bool IsSettled(SettledSet set, long offset, int recipients)
+    {
+        for (int ordinal = 0; ordinal < recipients; ordinal++)
+        {
+            if (!set.Contains(offset, ordinal))
+                return false;
+        }
+        return true;
+    }
+
+    private Segment SegmentOf(long segment)
+    {
+        if (!_segments.TryGetValue(segment, out Segment? state))
+            _segments[segment] = state = new Segment(DoneJournal.Read(spool, segment));
+        return state;
+    }
+
+    private sealed class Segment(SettledSet settled)
+    {
+        public SettledSet Settled { get; } = settled;
+
+        /// <summary>Of the whole segment; known once it is sealed.</summary>
+        public int? Recipients { get; set; }
+    }
+}

@@ -1,0 +1,83 @@
+using System.Net;
+
+namespace Mfrelay.Core;
+
+/// <summary>What must fit together across settings.</summary>
+internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, string file, List<ConfigError> errors)
+{
+    public void Run()
+    {
+        CheckListeners();
+        CheckDuplicateMailServers();
+        CheckLoops();
+    }
+
+    private void CheckListeners()
+    {
+        IReadOnlyList<IPEndPoint> listen = settings.Server.Listen;
+        for (int i = 0; i < listen.Count; i++)
+        {
+            if (listen.Take(i).Contains(listen[i]))
+                Report($"server.listen[{i}]", "server.listen", $"\"{listen[i]}\" is there twice; write each address and port once");
+        }
+    }
+
+    private void CheckDuplicateMailServers()
+    {
+        var first = new Dictionary<string, int>(StringComparer.OrdinalIgnoreCase);
+        for (int i = 0; i < settings.MailServers.Count; i++)
+        {
+            // A required key that was missing or wrong has been reported; there is nothing to compare.
+            if (settings.MailServers[i] is not { Domain: not null, Host: not null } server)
+                continue;
+            string identity = $"{server.Domain} {AddressOf(server)?.ToString() ?? server.Host} {server.Port}";
+            if (first.TryAdd(identity, i))
+                continue;
+            ConfigPlace other = binder.PlaceOf($"mail_server[{first[identity]}]")!.Value;
+            Report($"mail_server[{i}]", "mail_server",
+                $"{server.Address} for {server.Domain} is already in {other.File}, line {other.Line}; write each mail server of a domain once");
+        }
+    }
+
+    // Only what can be seen without DNS: address literals, and "localhost".
+    private void CheckLoops()
+    {
+        for (int i = 0; i < settings.MailServers.Count; i++)
+        {
+            MailServer server = settings.MailServers[i];
+            if (server.Host is not null && settings.Server.Listen.FirstOrDefault(listener => IsSelf(server, listener)) is { } self)
+            {
+                Report($"mail_server[{i}].host", "mail_server.host",
+                    $"{server.Address} is this relay itself, which listens on {self}: mail would loop; write another server or another port");
+            }
+        }
+    }
+
+    private static bool IsSelf(MailServer server, IPEndPoint listener)
+    {
+        if (server.Port != listener.Port)
+            return false;
+        IPAddress own = Plain(listener.Address);
+        if (server.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase))
+            return IPAddress.IsLoopback(own) || IsAny(own);
+        if (AddressOf(server) is not { } address)
+            return false;
+        // A listener on [::] may take IPv4 as well, one on 0.0.0.0 never takes IPv6. To connect to 0.0.0.0 is to connect to oneself.
+        return address.Equals(own)
+            || ((IPAddress.IsLoopback(address) || IsAny(address))
+                && IsAny(own)
+                && (own.Equals(IPAddress.IPv6Any) || own.AddressFamily == address.AddressFamily));
+    }
+
+    private static bool IsAny(IPAddress address) => address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any);
+
+    private static IPAddress? AddressOf(MailServer server) => HostName.ParseAddress(server.Host) is { } address ? Plain(address) : null;
+
+    private static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+
+    private void Report(string path, string key, string message)
+    {
+        ConfigPlace place = binder.PlaceOf(path) ?? new(file, 0);
+        errors.Add(new(place.File, place.Line, key, message));
+    }
+}

@@ -1,0 +1,126 @@
+using System.Buffers;
+using System.Text;
+
+namespace Mfrelay.Core;
+
+/// <summary>Reads the config: mfrelay.toml, then conf.d/*.toml beside it in the order of their names. A later file wins; [[mail_server]] entries add up.</summary>
+public static class ConfigFile
+{
+    public const string DefaultPath = "/etc/mfrelay/mfrelay.toml";
+
+    /// <summary>The largest file that is read, in octets: room for 100,000 mail servers, and no more memory for /dev/zero.</summary>
+    private const int MaxSize = 16 << 20;
+
+    /// <summary>Never throws: every error of every file is in the result. May ask DNS for the machine's name when no file has host_name.</summary>
+    public static ConfigLoad Load(string path) => Load(path, HostName.OfMachine);
+
+    internal static ConfigLoad Load(string path, Func<string> machineName)
+    {
+        var errors = new List<ConfigError>();
+        var settings = new Settings();
+        var binder = new ConfigBinder(errors);
+        List<string> files = [path, .. Fragments(path, errors)];
+        foreach (string file in files)
+        {
+            if (ReadText(file, errors) is { } text && ConfigSyntax.Parse(file, text, errors) is { } table)
+                binder.Bind(table, settings);
+        }
+        if (binder.PlaceOf("host_name") is null)
+            settings = settings with { HostName = CheckedName(machineName(), path, errors) };
+        new ConfigChecks(settings, binder, path, errors).Run();
+        return new ConfigLoad
+        {
+            Settings = errors.Count == 0 ? settings : null,
+            Errors = [.. errors.OrderBy(error => files.IndexOf(error.File)).ThenBy(error => error.Line)],
+        };
+    }
+
+    private static string[] Fragments(string path, List<ConfigError> errors)
+    {
+        string directory = Path.Join(Path.GetDirectoryName(path), "conf.d");
+        try
+        {
+            // Hidden ones are what editors leave while they write.
+            return [.. Directory.GetFiles(directory, "*.toml")
+                .Where(file => !Path.GetFileName(file.AsSpan()).StartsWith('.'))
+                .Order(StringComparer.Ordinal)];
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return [];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            errors.Add(new(directory, 0, "", Explain(e)));
+            return [];
+        }
+    }
+
+    private static string? ReadText(string file, List<ConfigError> errors)
+    {
+        try
+        {
+            if (Directory.Exists(file))
+                return Refuse("this is a directory; name the file in it");
+            return ReadBytes(file) is { } bytes ? Decode(bytes) : Refuse($"too large; at most {ByteSize.Format(MaxSize)} are allowed");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return Refuse(Explain(e));
+        }
+
+        string? Decode(ReadOnlySpan<byte> bytes)
+        {
+            // Valid up to here, so the line of the first bad octet is known.
+            int valid = ValidLength(bytes);
+            if (valid == bytes.Length)
+                return Encoding.UTF8.GetString(bytes);
+            errors.Add(new(file, bytes[..valid].Count((byte)'\n') + 1, "", "not UTF-8, which TOML must be; save the file as UTF-8"));
+            return null;
+        }
+
+        string? Refuse(string message)
+        {
+            errors.Add(new(file, 0, "", message));
+            return null;
+        }
+    }
+
+    // A pipe or a device has no length to ask for.
+    private static byte[]? ReadBytes(string file)
+    {
+        using FileStream stream = File.OpenRead(file);
+        using var bytes = new MemoryStream();
+        byte[] block = new byte[64 << 10];
+        while (stream.Read(block) is > 0 and int length)
+        {
+            bytes.Write(block, 0, length);
+            if (bytes.Length > MaxSize)
+                return null;
+        }
+        return bytes.ToArray();
+    }
+
+    private static int ValidLength(ReadOnlySpan<byte> bytes)
+    {
+        int valid = 0;
+        while (Rune.DecodeFromUtf8(bytes[valid..], out _, out int length) == OperationStatus.Done)
+            valid += length;
+        return valid;
+    }
+
+    private static string Explain(Exception e) => e switch
+    {
+        FileNotFoundException or DirectoryNotFoundException =>
+            $"there is no such file; copy the sample mfrelay.toml to this place, or name another file (the default is {DefaultPath})",
+        UnauthorizedAccessException => "no permission to read this; let the user of the service read it, or use sudo",
+        _ => $"cannot be read: {e.Message}",
+    };
+
+    private static string CheckedName(string name, string file, List<ConfigError> errors)
+    {
+        if (!HostName.IsDomain(name))
+            errors.Add(new(file, 0, "host_name", $"the machine's name, \"{name}\", is not a domain name; write host_name = \"relay.example.jp\" or the like"));
+        return name;
+    }
+}

@@ -1,0 +1,118 @@
+using Tomlyn;
+using Tomlyn.Parsing;
+using Tomlyn.Syntax;
+
+namespace Mfrelay.Core;
+
+/// <summary>From the text of one TOML file to its <see cref="ConfigTable"/>; the only file that knows the TOML library.</summary>
+internal static class ConfigSyntax
+{
+    /// <returns>Null when the text is not TOML, with an error for each line that is wrong.</returns>
+    public static ConfigTable? Parse(string file, string text, List<ConfigError> errors)
+    {
+        DocumentSyntax document;
+        try
+        {
+            document = SyntaxParser.Parse(text, file);
+        }
+        catch (TomlException e)
+        {
+            // Nesting deeper than the library's own limit comes this way, without diagnostics.
+            errors.Add(new(file, (int)(e.Line ?? 0), "", Explain(e.Message)));
+            return null;
+        }
+        if (!document.HasErrors)
+            return TableOf(document, file);
+        errors.AddRange(document.Diagnostics
+            .Where(diagnostic => diagnostic.Kind == DiagnosticMessageKind.Error)
+            .GroupBy(diagnostic => diagnostic.Span.Start.Line)
+            .Select(line => new ConfigError(file, line.Key + 1, "", Explain(line.First().Message))));
+        return null;
+    }
+
+    // The usual slip is a text without quotes (50MB, 5m, yes), for which the parser has only words about tokens.
+    private static string Explain(string message) =>
+        message.Contains("for a value", StringComparison.Ordinal) || message.EndsWith("expecting token `newline`", StringComparison.Ordinal)
+            ? $"not TOML: {message}; write texts, sizes and durations in quotes, and one setting per line"
+            : $"not TOML: {message}";
+
+    private static ConfigTable TableOf(DocumentSyntax document, string file)
+    {
+        var root = new ConfigTable(new(file, 1));
+        AddAll(root, document.KeyValues, file);
+        foreach (TableSyntaxBase table in document.Tables)
+        {
+            string[] path = PathOf(table.Name!);
+            ConfigPlace place = PlaceOf(table, file);
+            ConfigTable parent = Descend(root, path.AsSpan(0, path.Length - 1), place);
+            ConfigTable added = table is TableArraySyntax ? AddItem(parent, path[^1], place) : Descend(parent, path.AsSpan(path.Length - 1), place);
+            AddAll(added, table.Items, file);
+        }
+        return root;
+    }
+
+    private static void AddAll(ConfigTable table, IEnumerable<KeyValueSyntax> entries, string file)
+    {
+        foreach (KeyValueSyntax entry in entries)
+        {
+            string[] path = PathOf(entry.Key!);
+            ConfigPlace place = PlaceOf(entry.Key!, file);
+            Descend(table, path.AsSpan(0, path.Length - 1), place).Add(path[^1], NodeOf(entry.Value!, file));
+        }
+    }
+
+    // The table that a path names, made where it is not there; of an array of tables, its last one (TOML 1.0 "Array of Tables").
+    private static ConfigTable Descend(ConfigTable table, ReadOnlySpan<string> path, ConfigPlace place)
+    {
+        foreach (string key in path)
+        {
+            if (table.Find(key) is not { } node)
+                table.Add(key, node = new ConfigTable(place));
+            table = (ConfigTable)(node is ConfigArray array ? array.Items[^1] : node);
+        }
+        return table;
+    }
+
+    private static ConfigTable AddItem(ConfigTable parent, string key, ConfigPlace place)
+    {
+        if (parent.Find(key) is not { } array)
+            parent.Add(key, array = new ConfigArray(place));
+        var item = new ConfigTable(place);
+        ((ConfigArray)array).Items.Add(item);
+        return item;
+    }
+
+    private static ConfigNode NodeOf(ValueSyntax value, string file)
+    {
+        ConfigPlace place = PlaceOf(value, file);
+        switch (value)
+        {
+            case ArraySyntax array:
+                var list = new ConfigArray(place);
+                list.Items.AddRange(array.Items.Select(item => NodeOf(item.Value!, file)));
+                return list;
+            case InlineTableSyntax inline:
+                var table = new ConfigTable(place);
+                AddAll(table, inline.Items.Select(item => item.KeyValue!), file);
+                return table;
+            default:
+                return new ConfigScalar(place, ScalarOf(value), value.ToString().Trim());
+        }
+    }
+
+    private static object? ScalarOf(ValueSyntax value) => value switch
+    {
+        StringValueSyntax text => text.Value,
+        IntegerValueSyntax integer => integer.Value,
+        BooleanValueSyntax boolean => boolean.Value,
+        FloatValueSyntax number => number.Value,
+        _ => null,
+    };
+
+    private static string[] PathOf(KeySyntax key) => [NameOf(key.Key!), .. key.DotKeys.Select(item => NameOf(item.Key!))];
+
+    private static string NameOf(BareKeyOrStringValueSyntax key) =>
+        key is StringValueSyntax quoted ? quoted.Value! : ((BareKeySyntax)key).Key!.Text!;
+
+    private static ConfigPlace PlaceOf(SyntaxNodeBase node, string file) => new(file, node.Span.Start.Line + 1);
+}

@@ -1,0 +1,155 @@
+using System.Buffers.Binary;
+using Microsoft.Win32.SafeHandles;
+
+namespace Mfrelay.Core;
+
+/// <summary>A recipient that needs nothing more: delivered, bounced or deleted.</summary>
+public readonly record struct SettledRecipient(SpoolPosition Position, int Ordinal);
+
+/// <summary>
+/// The done journal: SEGMENT.done beside each segment, one 16-octet entry per settled recipient. It outranks the queue table: a row that
+/// an entry contradicts is out of date. Version 1, little endian, frozen by a test.
+/// <code>
+/// file  = "MFDONE1\n" i64 segment-id entry*
+/// entry = i64 record offset shifted left by 16 | recipient ordinal   u32 0   u32 crc(of the 12 octets before, seeded with the segment id)
+/// </code>
+/// An entry whose checksum is wrong (a torn write) counts for nothing: its recipient may be sent to again.
+/// </summary>
+public sealed class DoneJournal(string spool) : IDisposable
+{
+    private const int EntryLength = 16;
+    private const int OrdinalBits = 16;
+    private const int OpenFiles = 64;
+
+    /// <summary>The highest number of recipients that an envelope may have.</summary>
+    public const int MaxRecipients = 1 << OrdinalBits;
+
+    private readonly Lock _gate = new();
+    private readonly Dictionary<long, SafeFileHandle> _files = [];
+    private readonly HashSet<long> _unsynced = [];
+
+    private static ReadOnlySpan<byte> FileMagic => "MFDONE1\n"u8;
+
+    /// <summary>
+    /// Writes entries of one segment with one call: once it returns, a crash of the process loses none of them.
+    /// A power cut may, until <see cref="Sync"/>.
+    /// </summary>
+    public void Append(long segment, ReadOnlySpan<SettledRecipient> settled)
+    {
+        Span<byte> bytes = settled.Length <= 32 ? stackalloc byte[32 * EntryLength] : new byte[settled.Length * EntryLength];
+        for (int i = 0; i < settled.Length; i++)
+            WriteEntry(bytes[(i * EntryLength)..], segment, Key(settled[i].Position.Offset, settled[i].Ordinal));
+        lock (_gate)
+        {
+            RandomAccess.Write(FileOf(segment), bytes[..(settled.Length * EntryLength)], 0);
+            _unsynced.Add(segment);
+        }
+    }
+
+    /// <summary>Makes all entries so far durable.</summary>
+    public void Sync()
+    {
+        lock (_gate)
+        {
+            foreach (long segment in _unsynced)
+            {
+                if (_files.TryGetValue(segment, out SafeFileHandle? file))
+                    Native.DataSync(file);
+            }
+            _unsynced.Clear();
+        }
+    }
+
+    /// <summary>The settled recipients of a segment.</summary>
+    public static SettledSet Read(string spool, long segment)
+    {
+        var settled = new SettledSet();
+        string path = Path.Combine(spool, SpoolFormat.DoneName(segment));
+        if (!File.Exists(path))
+            return settled;
+        ReadOnlySpan<byte> bytes = File.ReadAllBytes(path);
+        for (; bytes.Length >= EntryLength; bytes = bytes[EntryLength..])
+        {
+            if (BinaryPrimitives.ReadUInt32LittleEndian(bytes[12..]) == Checksum(bytes[..12], segment))
+                settled.Add(BinaryPrimitives.ReadInt64LittleEndian(bytes));
+        }
+        return settled;
+    }
+
+    /// <summary>Closes and removes the journal of a segment whose file has been removed.</summary>
+    public void Remove(long segment)
+    {
+        lock (_gate)
+        {
+            if (_files.Remove(segment, out SafeFileHandle? file))
+                file.Dispose();
+            _unsynced.Remove(segment);
+            File.Delete(Path.Combine(spool, SpoolFormat.DoneName(segment)));
+        }
+    }
+
+    public void Dispose()
+    {
+        Sync();
+        lock (_gate)
+            CloseAll();
+    }
+
+    internal static long Key(long offset, int ordinal) => offset << OrdinalBits | (uint)ordinal;
+
+    private static void WriteEntry(Span<byte> to, long segment, long key)
+    {
+        BinaryPrimitives.WriteInt64LittleEndian(to, key);
+        BinaryPrimitives.WriteInt32LittleEndian(to[8..], 0);
+        BinaryPrimitives.WriteUInt32LittleEndian(to[12..], Checksum(to[..12], segment));
+    }
+
+    private static uint Checksum(ReadOnlySpan<byte> bytes, long segment) => Crc32C.Append((uint)segment ^ (uint)(segment >> 32), bytes);
+
+    private SafeFileHandle FileOf(long segment)
+    {
+        if (_files.TryGetValue(segment, out SafeFileHandle? file))
+            return file;
+        if (_files.Count >= OpenFiles)
+        {
+            Sync();
+            CloseAll();
+        }
+        file = Native.OpenForAppend(Path.Combine(spool, SpoolFormat.DoneName(segment)));
+        long length = RandomAccess.GetLength(file);
+        if (length == 0)
+        {
+            Span<byte> header = stackalloc byte[EntryLength];
+            FileMagic.CopyTo(header);
+            BinaryPrimitives.WriteInt64LittleEndian(header[8..], segment);
+            RandomAccess.Write(file, header, 0);
+        }
+        else if (length % EntryLength != 0)
+        {
+            // A torn write: filled up to an entry that counts for nothing, so that the next ones stand where they are looked for.
+            RandomAccess.Write(file, new byte[EntryLength - length % EntryLength], 0);
+        }
+        return _files[segment] = file;
+    }
+
+    private void CloseAll()
+    {
+        foreach (SafeFileHandle file in _files.Values)
+            file.Dispose();
+        _files.Clear();
+    }
+}
+
+/// <summary>Which recipients of a segment are settled.</summary>
+public sealed class SettledSet
+{
+    private readonly HashSet<long> _keys = [];
+
+    public int Count => _keys.Count;
+
+    public bool Contains(long offset, int ordinal) => _keys.Contains(DoneJournal.Key(offset, ordinal));
+
+    public void Add(long offset, int ordinal) => _keys.Add(DoneJournal.Key(offset, ordinal));
+
+    internal void Add(long key) => _keys.Add(key);
+}

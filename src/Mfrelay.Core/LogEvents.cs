@@ -1,0 +1,122 @@
+namespace Mfrelay.Core;
+
+/// <summary>The catalogue. A code is never given to another meaning, a text never changed in a way that breaks a match on it.</summary>
+public static class LogEvents
+{
+    // Both processes
+
+    public static readonly LogEvent Started = new("INFO_c101", ["what"],
+        "{what}を開始しました。", "{what} started.");
+
+    public static readonly LogEvent Stopped = new("INFO_c102", ["what"],
+        "{what}を停止しました。", "{what} stopped.");
+
+    public static readonly LogEvent DatabaseBroken = new("WARN_c301", ["file", "aside", "reason"],
+        "データベースが壊れているため退避し、キューから再構築します。 {file} -> {aside} ({reason})",
+        "The database is broken: moved aside, to be made again from the queue. {file} -> {aside} ({reason})");
+
+    public static readonly LogEvent TableRebuilt = new("INFO_c302", ["file", "count"],
+        "キューからデータベースを再構築しました。 {file} 件数={count}", "The database was made again from the queue. {file} deliveries={count}");
+
+    public static readonly LogEvent TableCaughtUp = new("INFO_c303", ["file", "count"],
+        "キューにあってデータベースになかった配送を追加しました。 {file} 件数={count}",
+        "Deliveries that were in the queue but not in the database were added. {file} deliveries={count}");
+
+    public static readonly LogEvent SpoolDamaged = new("WARN_c304", ["file", "offset", "length", "reason", "aside"],
+        "キューの破損した部分を退避しました。 {file} 位置={offset} 長さ={length} ({reason}) -> {aside}",
+        "A damaged part of the queue was set aside. {file} offset={offset} length={length} ({reason}) -> {aside}");
+
+    public static readonly LogEvent StoreHasNoRoom = new("WARN_c305", ["file", "reason"],
+        "ディスクの空き容量がないためデータベースを更新できません。空きができるまで待機します。 {file} ({reason})",
+        "No room on the disk to update the database; waiting for room. {file} ({reason})");
+
+    public static readonly LogEvent Reloaded = new("INFO_c103", ["file", "what"],
+        "設定を再読み込みしました。 {file} {what}", "The config was reloaded. {file} {what}");
+
+    public static readonly LogEvent ReloadRefused = new("WARN_c306", ["error"],
+        "設定に誤りがあるため再読み込みを行いません。これまでの設定を使用します。 {error}",
+        "The config has an error and was not reloaded; the old one stays in force. {error}");
+
+    public static readonly LogEvent NeedsRestart = new("WARN_c307", ["keys"],
+        "次の設定の変更は再起動後に有効になります。 {keys}", "A change of these settings takes effect at the next start. {keys}");
+
+    public static readonly LogEvent Unexpected = new("ERROR_c401", ["where", "error"],
+        "予期しないエラーが発生しました。 {where}: {error}", "Unexpected error. {where}: {error}");
+
+    // mf-smtp-server
+
+    public static readonly LogEvent Accepted = new("INFO_a101", ["id", "from", "to", "count", "size", "client", "helo", "proto", "delay"],
+        "{id} メールを受け付けました。 from=<{from}> to=<{to}> nrcpt={count} size={size} client={client} helo={helo} proto={proto} delay={delay}",
+        "{id} accepted. from=<{from}> to=<{to}> nrcpt={count} size={size} client={client} helo={helo} proto={proto} delay={delay}");
+
+    public static readonly LogEvent Refused = new("INFO_a102", ["client", "from", "to", "stage", "reply"],
+        "メールを拒否しました。 client={client} from=<{from}> to=<{to}> stage={stage} reply={reply}",
+        "Refused. client={client} from=<{from}> to=<{to}> stage={stage} reply={reply}");
+
+    public static readonly LogEvent SessionLost = new("INFO_a103", ["client", "from", "stage", "reason"],
+        "クライアントとの接続が切れました。メールは受け付けていません。 client={client} from=<{from}> stage={stage} ({reason})",
+        "The client is gone; nothing was accepted from this transaction. client={client} from=<{from}> stage={stage} ({reason})");
+
+    public static readonly LogEvent Listening = new("INFO_a104", ["address"],
+        "接続の受け付けを開始しました。 {address}", "Listening. {address}");
+
+    // Health, mf-smtp-server (S3 to S6)
+
+    public static readonly LogEvent CheckStarts = new("INFO_a202", ["address", "domain"],
+        "メールサーバーの確認を開始します。 {address}({domain})", "Checking the mail server. {address}({domain})");
+
+    public static readonly LogEvent CheckSucceeded = new("INFO_a203", ["address", "domain"],
+        "メールサーバーの確認が終了しました。 {address}({domain})", "The mail server was checked. {address}({domain})");
+
+    public static readonly LogEvent ConnectFailed = new("WARN_a301", ["address", "domain"],
+        "サーバーへの接続に失敗しました。該当のサーバーを使用するメールの送信は行えません。 {address}",
+        "Cannot connect to the mail server; mail that uses it cannot be sent. {address}");
+
+    public static readonly LogEvent DialogFailed = new("WARN_a302", ["address", "domain"],
+        "サーバー情報取得中にエラーが発生しました。 {address}",
+        "The mail server answers, but its greeting or EHLO reply is not good. {address}");
+
+    // Check list, mf-smtp-client (C2, C3, C6)
+
+    public static readonly LogEvent Listed = new("INFO_b211", ["address", "domain"],
+        "接続を行うことができなかったため、確認リストに登録します。確認リストに登録されたメールサーバーを使用したメールの送信は行われません。 {domain}({address})",
+        "Cannot connect: put on the check list; nothing is sent through a mail server on it. {domain}({address})");
+
+    public static readonly LogEvent Unlisted = new("INFO_b212", ["address", "domain"],
+        "接続の確認を行うことができたため、確認リストから解除します。このメールサーバーを使用してメールの送信を行うことができます。 {domain}({address})",
+        "Connected: taken off the check list; mail can be sent through this mail server. {domain}({address})");
+
+    public static readonly LogEvent CommunicationTimedOut = new("INFO_b303", ["id", "host", "port"],
+        "メール送信サーバーとの通信中にタイムアウトになりました。ID={id} Host={host} Port={port}",
+        "Timed out talking to the mail server. ID={id} Host={host} Port={port}");
+
+    // mf-smtp-client
+
+    public static readonly LogEvent AttemptEnded = new("INFO_b101",
+        ["id", "from", "host", "port", "delivered", "deferred", "failed", "size", "delay", "seconds"],
+        "{id} 送信を行いました。 from=<{from}> host={host} port={port} sent={delivered} deferred={deferred} failed={failed} size={size} delay={delay} time={seconds}",
+        "{id} attempt ended. from=<{from}> host={host} port={port} sent={delivered} deferred={deferred} failed={failed} size={size} delay={delay} time={seconds}");
+
+    public static readonly LogEvent Delivered = new("INFO_b102", ["id", "from", "to", "host", "port", "size", "delay", "reply"],
+        "{id} メールを送信しました。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} reply={reply}",
+        "{id} delivered. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} reply={reply}");
+
+    public static readonly LogEvent Deferred = new("INFO_b103", ["id", "from", "to", "host", "port", "size", "delay", "next", "reply"],
+        "{id} 送信を延期しました。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}",
+        "{id} deferred. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}");
+
+    public static readonly LogEvent Rejected = new("WARN_b104", ["id", "from", "to", "host", "port", "size", "delay", "next", "reply"],
+        "{id} 送信先に拒否されました。キューに残して再送します。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}",
+        "{id} refused by the mail server; kept in the queue and tried again. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}");
+
+    public static readonly LogEvent Uncertain = new("WARN_b105", ["id", "from", "host", "port", "reason"],
+        "{id} 送信の最終応答を受信できませんでした。重複して届く可能性があります。 from=<{from}> host={host} port={port} ({reason})",
+        "{id} uncertain: mail data was sent, its reply did not come; it may arrive twice. from=<{from}> host={host} port={port} ({reason})");
+
+    public static readonly LogEvent Unreadable = new("ERROR_b401", ["id", "position", "reason"],
+        "{id} キューのメールを読み出せません。 {position} ({reason})", "{id} cannot be read from the queue. {position} ({reason})");
+
+    public static readonly LogEvent NoRoute = new("WARN_b106", ["id", "route"],
+        "{id} 送信先のメールサーバーが設定されていません。キューに残します。 {route}",
+        "{id} no mail server is registered for its route any more; kept in the queue. {route}");
+}

@@ -1,0 +1,149 @@
+using System.Globalization;
+using NLog;
+using NLog.Config;
+using NLog.Layouts;
+using NLog.Targets;
+using NLog.Targets.Wrappers;
+
+namespace Mfrelay.Core;
+
+/// <summary>
+/// Every line that an operator sees comes from a method here, and each method writes one entry of <see cref="LogEvents"/>.
+/// NLog carries it: to the journal with priorities when a service manager reads our output, to the console with a time otherwise.
+/// </summary>
+public sealed class MailLog : IDisposable
+{
+    private readonly LogFactory _factory;
+    private readonly Logger _logger;
+    private volatile Language _language;
+
+    private MailLog(LogFactory factory, Language language)
+    {
+        _factory = factory;
+        _logger = factory.GetLogger("mfrelay");
+        _language = language;
+    }
+
+    /// <summary>Changed by a reload of the config.</summary>
+    public Language Language
+    {
+        get => _language;
+        set => _language = value;
+    }
+
+    /// <summary>A log to standard output. Lines are written by a thread of NLog's, in order, many with one call.</summary>
+    public static MailLog ToConsole(Language language)
+    {
+        // JOURNAL_STREAM: systemd connected our output to the journal; "<6>" at the start of a line is its priority (sd-daemon(3)).
+        bool journal = Environment.GetEnvironmentVariable("JOURNAL_STREAM") is not null;
+        var console = new ConsoleTarget("console")
+        {
+            Layout = Layout.FromString(journal
+                ? "${event-properties:priority}${replace-newlines:${message}}"
+                : "${date:format=yyyy-MM-ddTHH\\:mm\\:ss.fffzzz} ${replace-newlines:${message}}"),
+            ForceWriteLine = false,
+            Encoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false),
+        };
+        var factory = new LogFactory();
+        var config = new LoggingConfiguration(factory);
+        config.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, new AsyncTargetWrapper(console, 50_000, AsyncTargetWrapperOverflowAction.Block)
+        {
+            TimeToSleepBetweenBatches = 1,
+            BatchSize = 500,
+        });
+        factory.Configuration = config;
+        return new MailLog(factory, language);
+    }
+
+    /// <summary>A log that hands each line to an action at once: for tests and the demo.</summary>
+    public static MailLog ToAction(Language language, Action<LogEvent, string> line)
+    {
+        var log = new MailLog(new LogFactory(), language) { Line = line };
+        return log;
+    }
+
+    private Action<LogEvent, string>? Line { get; init; }
+
+    public void Started(string what) => Write(LogEvents.Started, what);
+    public void Stopped(string what) => Write(LogEvents.Stopped, what);
+    public void Listening(string address) => Write(LogEvents.Listening, address);
+    public void DatabaseBroken(string file, string aside, string reason) => Write(LogEvents.DatabaseBroken, file, aside, reason);
+    public void TableRebuilt(string file, int count) => Write(LogEvents.TableRebuilt, file, count);
+    public void TableCaughtUp(string file, int count) => Write(LogEvents.TableCaughtUp, file, count);
+    public void SpoolDamaged(string file, long offset, long length, string reason, string aside) =>
+        Write(LogEvents.SpoolDamaged, file, offset, length, reason, aside);
+    public void StoreHasNoRoom(string file, string reason) => Write(LogEvents.StoreHasNoRoom, file, reason);
+    public void Unexpected(string where, Exception e) => Write(LogEvents.Unexpected, where, e);
+
+    public void Reloaded(string file, string what) => Write(LogEvents.Reloaded, file, what);
+    public void ReloadRefused(ConfigError error) => Write(LogEvents.ReloadRefused, error);
+    public void NeedsRestart(string keys) => Write(LogEvents.NeedsRestart, keys);
+
+    /// <summary>The lines that a state machine asked for.</summary>
+    public void Health(HealthChange change)
+    {
+        foreach (LogEvent line in change.Lines)
+            Write(line, change.Health.Address, change.Health.Domain);
+    }
+
+    public void CommunicationTimedOut(Delivery delivery, MailServer server) =>
+        Write(LogEvents.CommunicationTimedOut, delivery.Id, server.Host, server.Port);
+
+    public void Accepted(Envelope envelope, long size, TimeSpan delay) =>
+        Write(LogEvents.Accepted, envelope.Id, envelope.ReversePath, envelope.Recipients[0].ForwardPath, envelope.Recipients.Count, size,
+            envelope.ClientAddress, envelope.HeloName, envelope.Protocol, Seconds(delay));
+
+    public void Refused(string client, string from, string to, string stage, string reply) =>
+        Write(LogEvents.Refused, client, from, to, stage, reply);
+
+    public void SessionLost(string client, string from, string stage, string reason) =>
+        Write(LogEvents.SessionLost, client, from, stage, reason);
+
+    public void AttemptEnded(Delivery delivery, MailServer server, int delivered, int deferred, int failed, TimeSpan delay, TimeSpan duration) =>
+        Write(LogEvents.AttemptEnded, delivery.Id, delivery.ReversePath, server.Host, server.Port, delivered, deferred, failed,
+            delivery.Size, Seconds(delay), Seconds(duration));
+
+    public void Delivered(Delivery delivery, string to, MailServer server, TimeSpan delay, string reply) =>
+        Write(LogEvents.Delivered, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), reply);
+
+    public void Deferred(Delivery delivery, string to, MailServer server, TimeSpan delay, DateTimeOffset next, string reply) =>
+        Write(LogEvents.Deferred, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), Time(next), reply);
+
+    public void Rejected(Delivery delivery, string to, MailServer server, TimeSpan delay, DateTimeOffset next, string reply) =>
+        Write(LogEvents.Rejected, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), Time(next), reply);
+
+    public void Uncertain(Delivery delivery, MailServer server, string reason) =>
+        Write(LogEvents.Uncertain, delivery.Id, delivery.ReversePath, server.Host, server.Port, reason);
+
+    public void Unreadable(Delivery delivery, string reason) => Write(LogEvents.Unreadable, delivery.Id, delivery.Position, reason);
+    public void NoRoute(Delivery delivery) => Write(LogEvents.NoRoute, delivery.Id, delivery.Route);
+
+    /// <summary>Writes what is still on its way.</summary>
+    public void Dispose()
+    {
+        _factory.Flush(TimeSpan.FromSeconds(5));
+        _factory.Dispose();
+    }
+
+    private void Write(LogEvent what, params ReadOnlySpan<object?> values)
+    {
+        string line = what.Format(_language, values);
+        if (Line is not null)
+        {
+            Line(what, line);
+            return;
+        }
+        (NLog.LogLevel level, string priority) = what.Grade switch
+        {
+            LogGrade.Info => (NLog.LogLevel.Info, "<6>"),
+            LogGrade.Warning => (NLog.LogLevel.Warn, "<4>"),
+            LogGrade.Error => (NLog.LogLevel.Error, "<3>"),
+        };
+        var entry = new LogEventInfo(level, _logger.Name, line);
+        entry.Properties["priority"] = priority;
+        _logger.Log(entry);
+    }
+
+    private static string Seconds(TimeSpan span) => span.TotalSeconds.ToString("0.000", CultureInfo.InvariantCulture);
+    private static string Time(DateTimeOffset time) => time.ToLocalTime().ToString("yyyy-MM-ddTHH:mm:sszzz", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,128 @@
+using System.Buffers.Binary;
+using Microsoft.Win32.SafeHandles;
+
+namespace Mfrelay.Core;
+
+/// <summary>What stands at one place of a segment: a record, or octets that are none.</summary>
+/// <param name="Head">The record; its kind is the default (0) for damage.</param>
+/// <param name="Envelope">Of a message; null for the other kinds and for damage.</param>
+/// <param name="Damage">Why the octets from Position to End are no sound record; null when they are.</param>
+internal readonly record struct ScannedRecord(RecordHead Head, SpoolPosition Position, SpoolPosition End, Envelope? Envelope, string? Damage);
+
+/// <summary>Reads segments in order, over damage if need be: how the queue table is rebuilt and a start after a crash is made good.</summary>
+internal static class SpoolScanner
+{
+    /// <summary>The segments in the spool, oldest first.</summary>
+    public static List<long> Segments(string spool)
+    {
+        var segments = new List<long>();
+        foreach (string path in Directory.EnumerateFiles(spool, "*.seg"))
+        {
+            if (QueueId.TryParse(Path.GetFileNameWithoutExtension(path.AsSpan()), out QueueId id))
+                segments.Add(id.Value);
+        }
+        segments.Sort();
+        return segments;
+    }
+
+    /// <summary>Who wrote the segment; null when its header is damaged.</summary>
+    public static SpoolOwner? OwnerOf(string spool, long segment)
+    {
+        using SafeFileHandle file = Open(spool, segment);
+        Span<byte> header = stackalloc byte[SpoolFormat.SegmentHeaderLength];
+        int n = RandomAccess.Read(file, header, 0);
+        return SpoolFormat.ReadSegmentHeader(header[..n], segment, out SpoolOwner owner) ? owner : null;
+    }
+
+    /// <summary>
+    /// The records from an offset on. Octets that are no record are skipped to the next sound head and reported as damage.
+    /// Mail data is checked only when asked for: that means reading all of it.
+    /// </summary>
+    public static IEnumerable<ScannedRecord> Scan(string spool, long segment, long from, bool checkData)
+    {
+        using SafeFileHandle file = Open(spool, segment);
+        long length = RandomAccess.GetLength(file);
+        byte[] bytes = new byte[SpoolFormat.HeadLength];
+        for (long at = Math.Max(from, SpoolFormat.SegmentHeaderLength); at < length;)
+        {
+            var position = new SpoolPosition(segment, at);
+            int n = RandomAccess.Read(file, bytes, at);
+            if (!RecordHead.TryRead(bytes.AsSpan(0, n), segment, out RecordHead head) || at + head.RecordLength > length)
+            {
+                long next = NextHead(file, segment, at + 8, length);
+                yield return new ScannedRecord(default, position, new(segment, next), null, "no record begins here");
+                at = next;
+                continue;
+            }
+            var end = new SpoolPosition(segment, at + head.RecordLength);
+            at = end.Offset;
+            yield return head.IsMessage
+                ? Message(spool, file, head, position, end, checkData)
+                : new ScannedRecord(head, position, end, null, null);
+        }
+    }
+
+    private static ScannedRecord Message(string spool, SafeFileHandle file, RecordHead head, SpoolPosition position, SpoolPosition end, bool checkData)
+    {
+        byte[] bytes = new byte[head.EnvelopeLength];
+        int n = RandomAccess.Read(file, bytes, position.Offset + SpoolFormat.HeadLength);
+        Envelope? envelope = n == bytes.Length && Crc32C.Of(bytes) == head.EnvelopeCrc ? EnvelopeText.Parse(bytes) : null;
+        string? damage = envelope is null ? "the envelope does not match its checksum"
+            : checkData && !DataIsSound(spool, file, head, position) ? "the mail data does not match its checksum"
+            : null;
+        return new ScannedRecord(head, position, end, envelope, damage);
+    }
+
+    private static bool DataIsSound(string spool, SafeFileHandle file, RecordHead head, SpoolPosition position)
+    {
+        if (head.Kind == RecordKind.Message)
+            return Checksum(file, position.Offset + SpoolFormat.HeadLength + head.EnvelopeLength, head.DataLength) == head.DataCrc;
+        string path = Path.Combine(spool, SpoolFormat.LargeDataName(head.Id));
+        if (!File.Exists(path))
+            return false;
+        using SafeFileHandle large = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        return RandomAccess.GetLength(large) == head.DataLength && Checksum(large, 0, head.DataLength) == head.DataCrc;
+    }
+
+    /// <summary>CRC-32C of a range of a file; a range that the file does not have gives that of what there is.</summary>
+    internal static uint Checksum(SafeFileHandle file, long offset, long length)
+    {
+        byte[] block = new byte[(int)Math.Min(length, 128 * 1024)];
+        uint crc = uint.MaxValue;
+        while (length > 0)
+        {
+            int n = RandomAccess.Read(file, block.AsSpan(0, (int)Math.Min(length, block.Length)), offset);
+            if (n == 0)
+                break;
+            crc = Crc32C.Append(crc, block.AsSpan(0, n));
+            offset += n;
+            length -= n;
+        }
+        return ~crc;
+    }
+
+    private static long NextHead(SafeFileHandle file, long segment, long from, long length)
+    {
+        byte[] block = new byte[64 * 1024];
+        Span<byte> magic = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(magic, SpoolFormat.Magic);
+        for (long at = from; at < length; at += block.Length - SpoolFormat.HeadLength)
+        {
+            Span<byte> bytes = block.AsSpan(0, RandomAccess.Read(file, block, at));
+            for (int i = 0; i < bytes.Length;)
+            {
+                int found = bytes[i..].IndexOf(magic);
+                if (found < 0)
+                    break;
+                i += found;
+                if ((at + i) % 8 == 0 && RecordHead.TryRead(bytes[i..], segment, out _))
+                    return at + i;
+                i++;
+            }
+        }
+        return length;
+    }
+
+    internal static SafeFileHandle Open(string spool, long segment) =>
+        File.OpenHandle(Path.Combine(spool, SpoolFormat.SegmentName(segment)), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+}

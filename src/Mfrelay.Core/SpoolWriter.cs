@@ -1,0 +1,248 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace Mfrelay.Core;
+
+/// <summary>A message that has become durable.</summary>
+/// <param name="End">The position behind its record.</param>
+public readonly record struct SpooledRecord(Envelope Envelope, SpoolPosition Position, SpoolPosition End, long Size);
+
+/// <summary>
+/// Appends messages to the open segment of one process. One thread takes everything that waits, writes it with one call, makes it
+/// durable with one fdatasync, and only then tells the sessions: the more sessions wait, the more messages share a sync.
+/// </summary>
+public sealed class SpoolWriter : IDisposable
+{
+    /// <summary>A segment is sealed and a new one begun beyond this many octets.</summary>
+    public const long DefaultSegmentLimit = 64L * 1024 * 1024;
+
+    private const int BatchLimit = 1024 * 1024;
+    private const int NoSpace = 28;       // ENOSPC
+    private const int QuotaExceeded = 122; // EDQUOT
+
+    private readonly SpoolOwner _owner;
+    private readonly QueueIdSource _ids;
+    private readonly Action<IReadOnlyList<SpooledRecord>> _durable;
+    private readonly long _segmentLimit;
+    private readonly Thread _thread;
+    private readonly Lock _gate = new();
+    private readonly SemaphoreSlim _news = new(0);
+    private List<IncomingMessage> _waiting = [];
+    private bool _stopping;
+
+    private SafeFileHandle? _handle;
+    private long _segment;
+    private long _end;
+    private int _recipients;
+    private QueueId _highest;
+    private byte[] _batch = new byte[64 * 1024];
+
+    /// <param name="durable">Called on the writer's thread with each batch, in the order of the positions, before its sessions hear of it.</param>
+    public SpoolWriter(string directory, SpoolOwner owner, QueueIdSource ids, Action<IReadOnlyList<SpooledRecord>> durable,
+        long segmentLimit = DefaultSegmentLimit)
+    {
+        Directory = directory;
+        _owner = owner;
+        _ids = ids;
+        _durable = durable;
+        _segmentLimit = segmentLimit;
+        _thread = new Thread(Run) { Name = "spool", IsBackground = true };
+        _thread.Start();
+    }
+
+    internal string Directory { get; }
+
+    public IncomingMessage NewMessage() => new(this);
+
+    internal static SpoolResult ResultOf(IOException e) =>
+        (e.HResult & 0xFFFF) is NoSpace or QuotaExceeded ? SpoolResult.Full : SpoolResult.Failed;
+
+    internal void Enqueue(IncomingMessage message)
+    {
+        bool first;
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_stopping, this);
+            first = _waiting.Count == 0;
+            _waiting.Add(message);
+        }
+        if (first)
+            _news.Release();
+    }
+
+    /// <summary>Writes what waits, seals the segment, ends the thread.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            if (_stopping)
+                return;
+            _stopping = true;
+        }
+        _news.Release();
+        _thread.Join();
+        _news.Dispose();
+    }
+
+    private void Run()
+    {
+        var batch = new List<IncomingMessage>();
+        while (true)
+        {
+            _news.Wait();
+            bool stopping;
+            lock (_gate)
+            {
+                (batch, _waiting) = (_waiting, batch);
+                stopping = _stopping;
+            }
+            for (int i = 0; i < batch.Count;)
+                i += WriteSome(batch, i);
+            batch.Clear();
+            if (stopping)
+                break;
+        }
+        Seal();
+    }
+
+    /// <summary>Writes messages from <paramref name="first"/> on, as many as fit one write; returns how many.</summary>
+    private int WriteSome(List<IncomingMessage> waiting, int first)
+    {
+        SpoolResult result;
+        var records = new List<SpooledRecord>();
+        int count = 0;
+        try
+        {
+            if (_handle is null)
+                OpenSegment();
+            int length = 0;
+            do
+                length += Place(waiting[first + count++], length, records);
+            while (first + count < waiting.Count && length < BatchLimit && _end + length < _segmentLimit);
+
+            RandomAccess.Write(_handle!, _batch.AsSpan(0, length), _end);
+            Native.DataSync(_handle!);
+            _end += length;
+            foreach (SpooledRecord record in records)
+            {
+                _recipients += record.Envelope.Recipients.Count;
+                _highest = new QueueId(Math.Max(_highest.Value, record.Envelope.Id.Value));
+            }
+            _durable(records);
+            result = SpoolResult.Durable;
+        }
+        catch (IOException e)
+        {
+            count = Math.Max(count, 1);
+            result = ResultOf(e);
+            GiveUpSegment();
+        }
+        for (int i = first; i < first + count; i++)
+            waiting[i].Complete(result);
+        if (_end >= _segmentLimit)
+            Seal();
+        return count;
+    }
+
+    private int Place(IncomingMessage message, int at, List<SpooledRecord> records)
+    {
+        RecordHead head = message.Head;
+        int length = (int)head.RecordLength;
+        if (_batch.Length < at + length)
+            Array.Resize(ref _batch, Math.Max(_batch.Length * 2, at + length));
+        Span<byte> to = _batch.AsSpan(at, length);
+        head.Write(to, _segment);
+        message.EnvelopeBytes.WrittenSpan.CopyTo(to[SpoolFormat.HeadLength..]);
+        int n = SpoolFormat.HeadLength + head.EnvelopeLength;
+        message.Data.CopyTo(to[n..]);
+        to[(n + message.Data.Length)..].Clear();
+        long offset = _end + at;
+        records.Add(new SpooledRecord(message.Envelope!, new(_segment, offset), new(_segment, offset + length), head.DataLength));
+        return length;
+    }
+
+    private void OpenSegment()
+    {
+        long segment = _ids.Next().Value;
+        string path = Path.Combine(Directory, SpoolFormat.SegmentName(segment));
+        SafeFileHandle handle = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
+        try
+        {
+            File.SetUnixFileMode(handle, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            Span<byte> header = stackalloc byte[SpoolFormat.SegmentHeaderLength];
+            SpoolFormat.WriteSegmentHeader(header, segment, _owner);
+            RandomAccess.Write(handle, header, 0);
+            Native.SyncDirectory(Directory);
+        }
+        catch
+        {
+            handle.Dispose();
+            File.Delete(path);
+            throw;
+        }
+        (_handle, _segment, _end, _recipients, _highest) = (handle, segment, SpoolFormat.SegmentHeaderLength, 0, new QueueId(segment));
+    }
+
+    /// <summary>
+    /// After a failed write or sync nobody knows what of the batch is on disk (fsync does not report the same error twice), and its
+    /// senders hear that it was not accepted. So it is cut off, and the next batch begins a new segment.
+    /// </summary>
+    private void GiveUpSegment()
+    {
+        if (_handle is null)
+            return;
+        try
+        {
+            RandomAccess.SetLength(_handle, _end);
+            Seal();
+        }
+        catch (IOException)
+        {
+            // The next start of the process finds the segment unsealed and settles what it holds.
+            _handle?.Dispose();
+            _handle = null;
+        }
+    }
+
+    private void Seal()
+    {
+        if (_handle is null)
+            return;
+        try
+        {
+            SegmentSeal.Append(_handle, _segment, _end, _recipients, _highest);
+        }
+        catch (IOException)
+        {
+            // Unsealed is only untidy: sealed at the next start.
+        }
+        _handle.Dispose();
+        _handle = null;
+        _end = 0;
+    }
+}
+
+/// <summary>The last record of a segment: nothing follows it, so the segment may go once all its recipients are settled.</summary>
+internal static class SegmentSeal
+{
+    /// <param name="recipients">How many the messages of the segment have together.</param>
+    /// <param name="highest">The highest queue id in it.</param>
+    public static void Append(SafeFileHandle handle, long segment, long end, int recipients, QueueId highest)
+    {
+        Span<byte> head = stackalloc byte[SpoolFormat.HeadLength];
+        new RecordHead { Kind = RecordKind.Seal, Recipients = recipients, Id = highest }.Write(head, segment);
+        RandomAccess.Write(handle, head, end);
+        Native.DataSync(handle);
+    }
+
+    /// <summary>The seal, or null when the segment has none yet.</summary>
+    public static RecordHead? Read(string path, long segment)
+    {
+        using SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        Span<byte> head = stackalloc byte[SpoolFormat.HeadLength];
+        long length = RandomAccess.GetLength(handle);
+        return length >= SpoolFormat.SegmentHeaderLength + SpoolFormat.HeadLength
+            && RandomAccess.Read(handle, head, length - SpoolFormat.HeadLength) == SpoolFormat.HeadLength
+            && RecordHead.TryRead(head, segment, out RecordHead seal) && seal.Kind == RecordKind.Seal
+            ? seal : null;
+    }
+}

@@ -1,0 +1,161 @@
+using System.Buffers;
+using Mfrelay.Core;
+
+namespace Mfrelay.Server;
+
+/// <summary>
+/// Mail data of DATA as it comes from the wire: takes the stuffed dots out and finds the end, which is CRLF.CRLF and nothing else (RFC 5321
+/// 4.1.1.4, 4.5.2). Works on any segmentation of the input; one per message.
+/// </summary>
+internal sealed class DotDecoder
+{
+    private static readonly SearchValues<byte> Special = SearchValues.Create("\r\n\0"u8);
+    private State _state = State.LineStart;
+
+    private enum State
+    {
+        LineStart,
+        Text,
+        Cr,
+        /// <summary>A dot at the start of a line, not handed on yet.</summary>
+        Dot,
+        /// <summary>That dot and a CR.</summary>
+        DotCr,
+    }
+
+    public bool IsComplete { get; private set; }
+
+    /// <summary>A CR without LF, an LF without CR, or a NUL has been seen.</summary>
+    public bool HasBareNewline { get; private set; }
+
+    /// <summary>Hands decoded octets to <paramref name="sink"/>; returns how many of the input it took: all, or up to the end of data.</summary>
+    public int Decode(ReadOnlySpan<byte> input, DataSink sink)
+    {
+        int from = 0; // what has been seen but not handed on begins here
+        int i = 0;
+        while (i < input.Length && !IsComplete)
+        {
+            byte b = input[i];
+            switch (_state)
+            {
+                case State.LineStart when b == '.':
+                    sink.Append(input[from..i]);
+                    from = ++i;
+                    _state = State.Dot;
+                    break;
+                case State.Dot when b == '\r':
+                    from = ++i;
+                    _state = State.DotCr;
+                    break;
+                case State.DotCr when b == '\n':
+                    from = ++i;
+                    IsComplete = true;
+                    break;
+                case State.DotCr:
+                    sink.Append("\r"u8);
+                    HasBareNewline = true;
+                    _state = b == '\r' ? State.Cr : State.Text;
+                    i = b == '\r' ? i + 1 : i;
+                    break;
+                case State.Cr when b == '\n':
+                    _state = State.LineStart;
+                    i++;
+                    break;
+                case State.Cr:
+                    HasBareNewline = true;
+                    _state = State.Text;
+                    break;
+                default:
+                    i = SkipText(input, i);
+                    break;
+            }
+        }
+        sink.Append(input[from..i]);
+        return i;
+    }
+
+    private int SkipText(ReadOnlySpan<byte> input, int i)
+    {
+        _state = State.Text;
+        int found = input[i..].IndexOfAny(Special);
+        if (found < 0)
+            return input.Length;
+        if (input[i + found] == '\r')
+            _state = State.Cr;
+        else
+            HasBareNewline = true;
+        return i + found + 1;
+    }
+}
+
+/// <summary>The same questions for the octets of BDAT, which are taken as they are (RFC 3030).</summary>
+internal struct NewlineCheck
+{
+    private static readonly SearchValues<byte> Special = SearchValues.Create("\r\n\0"u8);
+    private bool _afterCr;
+
+    public bool HasBareNewline { get; private set; }
+    public bool EndsInNewline { get; private set; }
+
+    public void Scan(ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            EndsInNewline = false;
+            if (_afterCr)
+            {
+                _afterCr = false;
+                if (bytes[0] == '\n')
+                {
+                    EndsInNewline = true;
+                    bytes = bytes[1..];
+                    continue;
+                }
+                HasBareNewline = true;
+            }
+            int found = bytes.IndexOfAny(Special);
+            if (found < 0)
+                return;
+            if (bytes[found] == '\r')
+                _afterCr = true;
+            else
+                HasBareNewline = true;
+            bytes = bytes[(found + 1)..];
+        }
+    }
+
+    /// <summary>After the last octet: a CR that nothing followed is a bare one.</summary>
+    public void End() => HasBareNewline |= _afterCr;
+}
+
+/// <summary>
+/// Where mail data goes: the message, until it is too large or the disk refuses; from then on nowhere, while the dialog stays in step.
+/// </summary>
+internal sealed class DataSink(IncomingMessage message, long limit)
+{
+    public bool TooLarge { get; private set; }
+
+    /// <summary>The answer to give when the file system refused.</summary>
+    public Reply? Failure { get; private set; }
+
+    public void Append(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.IsEmpty || TooLarge || Failure is not null)
+            return;
+        if (message.Length + bytes.Length > limit)
+        {
+            TooLarge = true;
+            message.Abandon();
+            return;
+        }
+        try
+        {
+            message.Append(bytes);
+        }
+        catch (IOException e)
+        {
+            Failure = SmtpConnection.ReplyTo(SpoolWriter.ResultOf(e));
+            message.Abandon();
+        }
+    }
+}

@@ -1,0 +1,66 @@
+using Mfrelay.Core;
+
+namespace Mfrelay.Server;
+
+/// <summary>Every reply of the server. The private reason of a refusal goes to the log, not to the peer.</summary>
+internal static class Replies
+{
+    public static readonly Reply Ok = Reply.Of(250, "2.0.0", "Ok");
+    public static readonly Reply SenderOk = Reply.Of(250, "2.1.0", "Ok");
+    public static readonly Reply RecipientOk = Reply.Of(250, "2.1.5", "Ok");
+    public static readonly Reply ChunkOk = Reply.Of(250, "2.0.0", "Chunk received");
+    public static readonly Reply Bye = Reply.Of(221, "2.0.0", "Bye");
+    public static readonly Reply StartMail = Reply.Of(354, "", "End data with <CR><LF>.<CR><LF>");
+    public static readonly Reply CannotVerify = Reply.Of(252, "2.5.0", "Cannot verify the user, but will try to deliver");
+    public static readonly Reply Help = Reply.Of(214, "2.0.0", "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT (RFC 5321)");
+
+    // Syntax
+    public static readonly Reply UnknownCommand = Reply.Of(500, "5.5.2", "Command not recognized");
+    public static readonly Reply BadCharacters = Reply.Of(500, "5.5.2", "Bare CR, bare LF or control character in command");
+    public static readonly Reply LineTooLong = Reply.Of(500, "5.5.2", "Line too long");
+    public static readonly Reply NotImplemented = Reply.Of(502, "5.5.1", "Command not implemented");
+    public static readonly Reply NoArgument = Reply.Of(501, "5.5.4", "Syntax: no argument allowed");
+    public static readonly Reply BadHello = Reply.Of(501, "5.5.4", "Syntax: EHLO domain or [address]");
+    public static readonly Reply BadMail = Reply.Of(501, "5.5.4", "Syntax: MAIL FROM:<address> [parameters]");
+    public static readonly Reply BadRcpt = Reply.Of(501, "5.5.4", "Syntax: RCPT TO:<address> [parameters]");
+    public static readonly Reply BadBdat = Reply.Of(501, "5.5.4", "Syntax: BDAT octets [LAST]");
+    public static readonly Reply BadSender = Reply.Of(501, "5.1.7", "Bad sender address syntax");
+    public static readonly Reply BadRecipient = Reply.Of(501, "5.1.3", "Bad recipient address syntax");
+    public static readonly Reply BadParameter = Reply.Of(501, "5.5.4", "Bad or repeated parameter");
+    public static readonly Reply UnknownParameter = Reply.Of(555, "5.5.4", "Parameter not recognized or not implemented");
+    public static readonly Reply BadUtf8 = Reply.Of(501, "5.5.2", "Invalid UTF-8");
+    public static readonly Reply NeedsSmtpUtf8 = Reply.Of(553, "5.6.7", "Non-ASCII address without SMTPUTF8");
+
+    // Order
+    public static readonly Reply HelloFirst = Reply.Of(503, "5.5.1", "EHLO or HELO first");
+    public static readonly Reply NestedMail = Reply.Of(503, "5.5.1", "Sender already given");
+    public static readonly Reply MailFirst = Reply.Of(503, "5.5.1", "MAIL first");
+    public static readonly Reply NoValidRecipients = Reply.Of(554, "5.5.1", "No valid recipients");
+    public static readonly Reply DataInsideBdat = Reply.Of(503, "5.5.1", "DATA and BDAT cannot be mixed");
+    public static readonly Reply TransactionFailed = Reply.Of(503, "5.5.1", "A chunk was refused: RSET first");
+
+    // Policy and limits
+    public static readonly Reply MayNotSend = Reply.Of(550, "5.7.1", "Your address may not send through this relay");
+    public static readonly Reply NoRoute = Reply.Of(550, "5.1.2", "No mail server is registered for this domain");
+    public static readonly Reply NeedsAddress = Reply.Of(550, "5.1.1", "A recipient is needed");
+    public static readonly Reply TooManyRecipients = Reply.Of(452, "4.5.3", "Too many recipients");
+    public static readonly Reply TooLarge = Reply.Of(552, "5.3.4", "Message size exceeds the limit");
+    public static readonly Reply BareNewline = Reply.Of(550, "5.6.0", "Bare CR, bare LF or NUL in mail data (RFC 5321 2.3.8)");
+    public static readonly Reply NoFinalNewline = Reply.Of(550, "5.6.0", "Mail data does not end in CRLF");
+    public static readonly Reply TooManyErrors = Reply.Of(421, "4.7.0", "Too many errors");
+    public static readonly Reply TooManyConnections = Reply.Of(421, "4.3.2", "Too many connections, try again later");
+    public static readonly Reply NotSmtp = Reply.Of(554, "5.5.0", "This is an SMTP server");
+
+    // Ours
+    public static readonly Reply NoRoom = Reply.Of(452, "4.3.1", "Insufficient system storage");
+    public static readonly Reply StorageFailed = Reply.Of(451, "4.3.0", "Local error, try again later");
+    public static readonly Reply Timeout = Reply.Of(421, "4.4.2", "Timeout, closing the connection");
+    public static readonly Reply ShuttingDown = Reply.Of(421, "4.3.2", "Service shutting down");
+
+    public static Reply Queued(QueueId id) => Reply.Of(250, "2.0.0", $"Ok: queued as {id}");
+    public static Reply Greeting(string hostName) => Reply.Of(220, "", $"{hostName} ESMTP mfrelay");
+    public static Reply Helo(string hostName) => Reply.Of(250, "", hostName);
+
+    public static Reply Ehlo(string hostName, long maxMessageSize) => Reply.Lines(250,
+        hostName, "PIPELINING", $"SIZE {maxMessageSize}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING");
+}

@@ -1,0 +1,82 @@
+namespace Mfrelay.Server;
+
+/// <summary>The commands of RFC 5321 4.1.1 and 3030.</summary>
+internal enum Verb
+{
+    Unknown,
+    Ehlo,
+    Helo,
+    Mail,
+    Rcpt,
+    Data,
+    Bdat,
+    Rset,
+    Noop,
+    Vrfy,
+    Expn,
+    Help,
+    Quit,
+    /// <summary>Commands that we know and do not have.</summary>
+    NotImplemented,
+    /// <summary>An HTTP request, a TLS handshake: not one of ours.</summary>
+    NotSmtp,
+}
+
+/// <summary>A command line, taken apart.</summary>
+/// <param name="verb">Which command it is.</param>
+/// <param name="argument">What follows the verb, without blanks around it.</param>
+internal readonly ref struct SmtpCommand(Verb verb, ReadOnlySpan<byte> argument)
+{
+    public Verb Verb { get; } = verb;
+    public ReadOnlySpan<byte> Argument { get; } = argument;
+}
+
+/// <summary>
+/// Command lines (RFC 5321 4.1.1): <c>verb [SP argument]</c>. Pure: octets to value.
+/// </summary>
+internal static class SmtpCommandParser
+{
+    /// <summary>Octets of the longest command line, CRLF included: more than the 512 of RFC 5321 4.5.3.1.4, since parameters add to it.</summary>
+    public const int MaxLine = 2048;
+
+    public static SmtpCommand Parse(ReadOnlySpan<byte> line)
+    {
+        int end = line.IndexOf((byte)' ');
+        ReadOnlySpan<byte> word = end < 0 ? line : line[..end];
+        ReadOnlySpan<byte> argument = end < 0 ? default : line[(end + 1)..].Trim((byte)' ');
+        return new SmtpCommand(VerbOf(word), argument);
+    }
+
+    private static Verb VerbOf(ReadOnlySpan<byte> word)
+    {
+        if (word.Length > 0 && !char.IsAsciiLetter((char)word[0]))
+            return word[0] < ' ' || word[0] > 0x7E ? Verb.NotSmtp : Verb.Unknown;
+        Span<byte> upper = stackalloc byte[8];
+        if (word.Length is < 3 or > 8)
+            return Verb.Unknown;
+        upper = upper[..word.Length];
+        System.Text.Ascii.ToUpper(word, upper, out int written);
+        if (written != word.Length)
+            return Verb.Unknown;
+        return upper switch
+        {
+            _ when upper.SequenceEqual("EHLO"u8) => Verb.Ehlo,
+            _ when upper.SequenceEqual("HELO"u8) => Verb.Helo,
+            _ when upper.SequenceEqual("MAIL"u8) => Verb.Mail,
+            _ when upper.SequenceEqual("RCPT"u8) => Verb.Rcpt,
+            _ when upper.SequenceEqual("DATA"u8) => Verb.Data,
+            _ when upper.SequenceEqual("BDAT"u8) => Verb.Bdat,
+            _ when upper.SequenceEqual("RSET"u8) => Verb.Rset,
+            _ when upper.SequenceEqual("NOOP"u8) => Verb.Noop,
+            _ when upper.SequenceEqual("VRFY"u8) => Verb.Vrfy,
+            _ when upper.SequenceEqual("EXPN"u8) => Verb.Expn,
+            _ when upper.SequenceEqual("HELP"u8) => Verb.Help,
+            _ when upper.SequenceEqual("QUIT"u8) => Verb.Quit,
+            _ when upper.SequenceEqual("AUTH"u8) || upper.SequenceEqual("STARTTLS"u8) || upper.SequenceEqual("TURN"u8)
+                || upper.SequenceEqual("ETRN"u8) || upper.SequenceEqual("SEND"u8) => Verb.NotImplemented,
+            _ when upper.SequenceEqual("GET"u8) || upper.SequenceEqual("POST"u8) || upper.SequenceEqual("PUT"u8)
+                || upper.SequenceEqual("CONNECT"u8) || upper.SequenceEqual("OPTIONS"u8) => Verb.NotSmtp,
+            _ => Verb.Unknown,
+        };
+    }
+}

@@ -1,0 +1,160 @@
+using System.Globalization;
+using System.Net;
+using System.Text;
+using Mfrelay.Core;
+
+namespace Mfrelay.Server;
+
+/// <summary>What the pump does after sending the reply.</summary>
+internal enum Next
+{
+    Command,
+
+    /// <summary>The reply is 354: mail data up to the dot follows.</summary>
+    Data,
+
+    /// <summary>A chunk follows; its reply comes after it.</summary>
+    Chunk,
+
+    /// <summary>As <see cref="Chunk"/>, but its octets are thrown away and the reply of this step is sent after them.</summary>
+    RefusedChunk,
+
+    Close,
+}
+
+/// <param name="Octets">Of the chunk that follows.</param>
+/// <param name="Last">It is the last one.</param>
+internal readonly record struct Step(Reply Reply, Next Next = Next.Command, long Octets = 0, bool Last = false);
+
+/// <summary>
+/// The dialog of one session as a state machine: command line in, reply and next step out. No I/O, no clock, no store, so that every
+/// dialog can be tested as text. Partial class: this file has the order of commands, SmtpSession.Mail.cs MAIL and RCPT.
+/// </summary>
+internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress client)
+{
+    /// <summary>Commands that do nothing, in a row, before each counts as an error.</summary>
+    private const int MaxIdleCommands = 100;
+
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    private bool _extended;
+    private int _errors;
+    private int _idleCommands;
+
+    /// <summary>What the client called itself; empty before EHLO or HELO.</summary>
+    public string HeloName { get; private set; } = "";
+
+    /// <summary>Null outside of one.</summary>
+    public MailTransaction? Transaction { get; private set; }
+
+    private Admission Admission => admission();
+    private ServerSettings Limits => Admission.Settings.Server;
+
+    /// <summary>The with clause (RFC 3848, 6531 4.3).</summary>
+    public string Protocol => Transaction is { SmtpUtf8: true } ? "UTF8SMTP" : _extended ? "ESMTP" : "SMTP";
+
+    public Step Greet() => new(Replies.Greeting(Admission.Settings.HostName));
+
+    /// <summary>One command line, without its CRLF.</summary>
+    public Step Command(ReadOnlySpan<byte> line)
+    {
+        SmtpCommand command = SmtpCommandParser.Parse(line);
+        if (command.Verb == Verb.NotSmtp)
+            return new Step(Replies.NotSmtp, Next.Close);
+        if (line.ContainsAnyInRange((byte)0, (byte)31) || line.Contains((byte)0x7F))
+            return Judge(new Step(Replies.BadCharacters));
+        return Judge(OutOfOrder(command.Verb) is { } refusal && command.Verb != Verb.Bdat ? new Step(refusal) : Apply(command));
+    }
+
+    /// <summary>A command line beyond <see cref="SmtpCommandParser.MaxLine"/>; its rest has been thrown away.</summary>
+    public Step LineTooLong() => Judge(new Step(Replies.LineTooLong));
+
+    /// <summary>After mail data, whatever came of it. Ends the transaction.</summary>
+    public Step EndOfData(Reply reply)
+    {
+        Transaction = null;
+        if (!reply.IsRefusal)
+            _errors = _idleCommands = 0;
+        return new Step(reply);
+    }
+
+    /// <summary>After a chunk that was not the last one. A refusal leaves a transaction that only RSET ends.</summary>
+    public Step EndOfChunk(Reply reply)
+    {
+        if (Transaction is not null && reply.IsRefusal)
+            Transaction.Failed = true;
+        return new Step(reply);
+    }
+
+    /// <summary>The order of commands (RFC 5321 4.1.4): which verb may come when.</summary>
+    private Reply? OutOfOrder(Verb verb) => verb switch
+    {
+        Verb.Mail when HeloName.Length == 0 => Replies.HelloFirst,
+        Verb.Mail when Transaction is not null => Replies.NestedMail,
+        Verb.Rcpt or Verb.Data or Verb.Bdat when Transaction is null => Replies.MailFirst,
+        Verb.Rcpt when Transaction!.Chunked => Replies.DataInsideBdat,
+        Verb.Data when Transaction!.Chunked => Replies.DataInsideBdat,
+        Verb.Data or Verb.Bdat when Transaction!.Recipients.Count == 0 => Replies.NoValidRecipients,
+        Verb.Bdat when Transaction!.Failed => Replies.TransactionFailed,
+        _ => null,
+    };
+
+    private Step Apply(SmtpCommand command) => command.Verb switch
+    {
+        Verb.Ehlo => Hello(command.Argument, extended: true),
+        Verb.Helo => Hello(command.Argument, extended: false),
+        Verb.Mail => Mail(command.Argument),
+        Verb.Rcpt => Rcpt(command.Argument),
+        Verb.Data => command.Argument.IsEmpty ? new Step(Replies.StartMail, Next.Data) : new Step(Replies.NoArgument),
+        Verb.Bdat => Bdat(command.Argument),
+        Verb.Rset => command.Argument.IsEmpty ? Reset() : new Step(Replies.NoArgument),
+        Verb.Noop => Idle(Replies.Ok),
+        Verb.Vrfy => Idle(Replies.CannotVerify),
+        Verb.Help => Idle(Replies.Help),
+        Verb.Expn or Verb.NotImplemented => new Step(Replies.NotImplemented),
+        Verb.Quit => command.Argument.IsEmpty ? new Step(Replies.Bye, Next.Close) : new Step(Replies.NoArgument),
+        _ => new Step(Replies.UnknownCommand),
+    };
+
+    private Step Hello(ReadOnlySpan<byte> argument, bool extended)
+    {
+        if (!PathParser.IsDomain(argument) || !Ascii.IsValid(argument))
+            return new Step(Replies.BadHello);
+        HeloName = Encoding.ASCII.GetString(argument);
+        _extended = extended;
+        Transaction = null; // RFC 5321 4.1.4: as if RSET had come
+        string name = Admission.Settings.HostName;
+        return Idle(extended ? Replies.Ehlo(name, Limits.MaxMessageSize) : Replies.Helo(name));
+    }
+
+    private Step Reset()
+    {
+        Transaction = null;
+        return Idle(Replies.Ok);
+    }
+
+    /// <summary>BDAT octets [LAST] (RFC 3030 2). Octets that are announced follow even when the command is refused.</summary>
+    private Step Bdat(ReadOnlySpan<byte> argument)
+    {
+        int space = argument.IndexOf((byte)' ');
+        ReadOnlySpan<byte> number = space < 0 ? argument : argument[..space];
+        ReadOnlySpan<byte> rest = space < 0 ? default : argument[space..].Trim((byte)' ');
+        bool last = Ascii.EqualsIgnoreCase(rest, "LAST"u8);
+        if (!long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out long octets) || (!rest.IsEmpty && !last))
+            return new Step(Replies.BadBdat);
+        if (OutOfOrder(Verb.Bdat) is { } refusal)
+            return new Step(refusal, Next.RefusedChunk, octets, last);
+        Transaction!.Chunked = true;
+        return new Step(Replies.ChunkOk, Next.Chunk, octets, last);
+    }
+
+    private Step Idle(Reply reply) =>
+        ++_idleCommands > MaxIdleCommands && ++_errors >= Limits.MaxErrors ? new Step(Replies.TooManyErrors, Next.Close) : new Step(reply);
+
+    private Step Judge(Step step)
+    {
+        if (step.Reply.Code < 500 || ++_errors < Limits.MaxErrors || step.Next == Next.Close)
+            return step;
+        return new Step(Replies.TooManyErrors, Next.Close);
+    }
+}
