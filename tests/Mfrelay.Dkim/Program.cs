@@ -3,9 +3,9 @@
 //   mfrelay-dkim sign KEY IN OUT       signs simple/simple (RFC 6376 3.4): any change of a signed octet breaks it
 //   mfrelay-dkim verify KEY FILE       exit 0 when the signature verifies, 1 when not or when there is none
 using System.Security.Cryptography;
+using Mfrelay.Dkim;
 using MimeKit;
 using MimeKit.Cryptography;
-using Mfrelay.Dkim;
 
 switch (args)
 {
