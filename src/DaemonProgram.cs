@@ -15,7 +15,7 @@ internal sealed class ListenException(string message, Exception inner) : Excepti
 /// </summary>
 internal static class DaemonProgram
 {
-    public static async Task<int> RunAsync(string name, string[] args, Func<Settings, MailLog, Task<int>> main)
+    public static async Task<int> RunAsync(string name, string[] args, Func<Daemon, Task> main)
     {
         string path = ConfigFile.DefaultPath;
         switch (args)
@@ -48,9 +48,10 @@ internal static class DaemonProgram
         try
         {
             Directory.CreateDirectory(settings.RunDirectory);
-            int exit = await main(settings, log);
+            using var daemon = new Daemon(name, path, settings, log);
+            await main(daemon);
             log.Stopped(name);
-            return exit;
+            return 0;
         }
         catch (Exception e) when (Cause(e) is { } cause)
         {
@@ -75,6 +76,15 @@ internal static class DaemonProgram
         services.Configure<ConsoleLoggerOptions>(options => options.FormatterName = ConsoleFormatterNames.Systemd);
         services.AddSingleton<ISystemdNotifier, SystemdNotifier>();
         services.AddSingleton<IHostLifetime, SystemdLifetime>();
+    }
+
+    /// <summary>Settings of both daemons that only a restart changes.</summary>
+    public static IEnumerable<string> NeedRestart(Settings before, Settings after)
+    {
+        if (!string.Equals(before.StateDirectory, after.StateDirectory, StringComparison.Ordinal))
+            yield return "state_directory";
+        if (!string.Equals(before.RunDirectory, after.RunDirectory, StringComparison.Ordinal))
+            yield return "run_directory";
     }
 
     private static Exception? Cause(Exception? e) => e switch

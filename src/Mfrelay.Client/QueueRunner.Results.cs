@@ -14,13 +14,25 @@ internal sealed partial class QueueRunner
         List<int> open = [.. Enumerable.Range(0, verdicts.Length).Where(i => verdicts[i].Disposition != Disposition.Delivered)];
         if (open.Count == 0)
         {
+            _checkList.DeliverySucceeded(attempt.Server);
+            if (Settings.Client.OnRecovery == OnRecovery.Release)
+                RampUp(attempt.Server);
             Drop(delivery);
             LogAttempt(attempt, verdicts, default);
             return;
         }
         bool counts = open.Any(i => verdicts[i].CountsAsAttempt);
         int attempts = delivery.Attempts + (counts ? 1 : 0);
+        int host = open.FindIndex(i => verdicts[i].Scope == Scope.Host && attempt.Outcomes[i].Failure != Failure.Cancelled);
+        if (host >= 0)
+            HostFailed(attempt, attempt.Outcomes[open[host]]);
+        else
+            _checkList.DeliverySucceeded(attempt.Server);
         DateTimeOffset next = Time.GetUtcNow() + RetrySchedule.WaitAfter(Math.Max(attempts, 1), Settings.Client.Retry);
+        // failover = "next": the other mail servers of the route have their chance in the same attempt.
+        bool failover = host >= 0 && Settings.Client.Failover == Failover.Next && HasUnlisted(delivery);
+        if (failover)
+            next = Time.GetUtcNow();
         LogAttempt(attempt, verdicts, next);
         Defer(delivery with
         {
@@ -29,8 +41,6 @@ internal sealed partial class QueueRunner
             NextAttempt = next,
             LastReply = attempt.Outcomes[open[0]].ToString(),
         });
-        if (open.Any(i => verdicts[i].Scope == Scope.Host && attempt.Outcomes[i].Failure != Failure.Cancelled))
-            Pause(attempt.Server, next);
     }
 
     /// <summary>A message that cannot be read from the spool is held, where an operator finds it with the reason.</summary>
@@ -98,15 +108,29 @@ internal sealed partial class QueueRunner
         _news.Writer.TryWrite(true);
     }
 
-    /// <summary>A failing host is left alone until the failed delivery is due: what is due for it waits, and no attempt is counted.</summary>
-    private void Pause(MailServer server, DateTimeOffset until)
+    private void RampUp(MailServer server)
     {
         lock (_gate)
+            QueueOf(server).Succeeded();
+    }
+
+    private bool HasUnlisted(Delivery delivery)
+    {
+        lock (_gate)
+            return _routes.Named(delivery.Route) is { } route && route.MailServers.Any(server => !_checkList.IsListed(server));
+    }
+
+    /// <summary>
+    /// A failing host goes on the check list (C2), and what is due for it waits instead of failing one by one (C4).
+    /// </summary>
+    private void HostFailed(Attempt attempt, Outcome outcome)
+    {
+        _checkList.DeliveryFailed(attempt.Server, outcome.ToString());
+        Log.CommunicationTimedOut(attempt.Delivery, attempt.Server);
+        lock (_gate)
         {
-            if (!_servers.TryGetValue($"{server.Domain} {server.Address}", out MailServerQueue? queue))
-                return;
-            foreach (Delivery delivery in queue.TakeAll())
-                _later.Enqueue(delivery, until);
+            foreach (Delivery delivery in QueueOf(attempt.Server).TakeAll())
+                Wait(delivery);
         }
     }
 

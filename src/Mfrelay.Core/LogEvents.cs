@@ -30,6 +30,16 @@ public static class LogEvents
         "ディスクの空き容量がないためデータベースを更新できません。空きができるまで待機します。 {file} ({reason})",
         "No room on the disk to update the database; waiting for room. {file} ({reason})");
 
+    public static readonly LogEvent Reloaded = new("INFO_c103", ["file", "what"],
+        "設定を再読み込みしました。 {file} {what}", "The config was reloaded. {file} {what}");
+
+    public static readonly LogEvent ReloadRefused = new("WARN_c306", ["error"],
+        "設定に誤りがあるため再読み込みを行いません。これまでの設定を使用します。 {error}",
+        "The config has an error and was not reloaded; the old one stays in force. {error}");
+
+    public static readonly LogEvent NeedsRestart = new("WARN_c307", ["keys"],
+        "次の設定の変更は再起動後に有効になります。 {keys}", "A change of these settings takes effect at the next start. {keys}");
+
     public static readonly LogEvent Unexpected = new("ERROR_c401", ["where", "error"],
         "予期しないエラーが発生しました。 {where}: {error}", "Unexpected error. {where}: {error}");
 
@@ -49,6 +59,36 @@ public static class LogEvents
 
     public static readonly LogEvent Listening = new("INFO_a104", ["address"],
         "接続の受け付けを開始しました。 {address}", "Listening. {address}");
+
+    // Health, mf-smtp-server (S3 to S6)
+
+    public static readonly LogEvent CheckStarts = new("INFO_a202", ["address", "domain"],
+        "メールサーバーの確認を開始します。 {address}({domain})", "Checking the mail server. {address}({domain})");
+
+    public static readonly LogEvent CheckSucceeded = new("INFO_a203", ["address", "domain"],
+        "メールサーバーの確認が終了しました。 {address}({domain})", "The mail server was checked. {address}({domain})");
+
+    public static readonly LogEvent ConnectFailed = new("WARN_a301", ["address", "domain"],
+        "サーバーへの接続に失敗しました。該当のサーバーを使用するメールの送信は行えません。 {address}",
+        "Cannot connect to the mail server; mail that uses it cannot be sent. {address}");
+
+    public static readonly LogEvent DialogFailed = new("WARN_a302", ["address", "domain"],
+        "サーバー情報取得中にエラーが発生しました。 {address}",
+        "The mail server answers, but its greeting or EHLO reply is not good. {address}");
+
+    // Check list, mf-smtp-client (C2, C3, C6)
+
+    public static readonly LogEvent Listed = new("INFO_b211", ["address", "domain"],
+        "接続を行うことができなかったため、確認リストに登録します。確認リストに登録されたメールサーバーを使用したメールの送信は行われません。 {domain}({address})",
+        "Cannot connect: put on the check list; nothing is sent through a mail server on it. {domain}({address})");
+
+    public static readonly LogEvent Unlisted = new("INFO_b212", ["address", "domain"],
+        "接続の確認を行うことができたため、確認リストから解除します。このメールサーバーを使用してメールの送信を行うことができます。 {domain}({address})",
+        "Connected: taken off the check list; mail can be sent through this mail server. {domain}({address})");
+
+    public static readonly LogEvent CommunicationTimedOut = new("INFO_b303", ["id", "host", "port"],
+        "メール送信サーバーとの通信中にタイムアウトになりました。ID={id} Host={host} Port={port}",
+        "Timed out talking to the mail server. ID={id} Host={host} Port={port}");
 
     // mf-smtp-client
 

@@ -75,6 +75,20 @@ public sealed class MailLog : IDisposable
     public void StoreHasNoRoom(string file, string reason) => Write(LogEvents.StoreHasNoRoom, file, reason);
     public void Unexpected(string where, Exception e) => Write(LogEvents.Unexpected, where, e);
 
+    public void Reloaded(string file, string what) => Write(LogEvents.Reloaded, file, what);
+    public void ReloadRefused(ConfigError error) => Write(LogEvents.ReloadRefused, error);
+    public void NeedsRestart(string keys) => Write(LogEvents.NeedsRestart, keys);
+
+    /// <summary>The lines that a state machine asked for.</summary>
+    public void Health(HealthChange change)
+    {
+        foreach (LogEvent line in change.Lines)
+            Write(line, change.Health.Address, change.Health.Domain);
+    }
+
+    public void CommunicationTimedOut(Delivery delivery, MailServer server) =>
+        Write(LogEvents.CommunicationTimedOut, delivery.Id, server.Host, server.Port);
+
     public void Accepted(Envelope envelope, long size, TimeSpan delay) =>
         Write(LogEvents.Accepted, envelope.Id, envelope.ReversePath, envelope.Recipients[0].ForwardPath, envelope.Recipients.Count, size,
             envelope.ClientAddress, envelope.HeloName, envelope.Protocol, Seconds(delay));

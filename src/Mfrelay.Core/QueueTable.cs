@@ -11,7 +11,7 @@ namespace Mfrelay.Core;
 /// </code>
 /// Field names and numbers are frozen by a test. The key ascends, so "what is new" is a range of the primary index; there is no other index.
 /// </summary>
-public sealed class QueueTable
+public sealed partial class QueueTable
 {
     private const int Version = 1;
     private static readonly BsonValue MetaId = new(1);
@@ -24,6 +24,7 @@ public sealed class QueueTable
     internal QueueTable(LiteDatabase database, long newGeneration)
     {
         _queue = database.GetCollection("queue", BsonAutoId.Int64);
+        _health = database.GetCollection("health");
         _metaCollection = database.GetCollection("meta", BsonAutoId.Int32);
         BsonDocument? meta = _metaCollection.FindById(MetaId);
         if (meta is null)

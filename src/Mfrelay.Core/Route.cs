@@ -22,7 +22,13 @@ public sealed record MailServer
     public int Concurrency { get; init; } = 20;
 
     /// <summary>"192.168.0.1:25": how log lines and the health table name it.</summary>
-    public string Address => Host.Contains(':', StringComparison.Ordinal) ? $"[{Host}]:{Port}" : $"{Host}:{Port}";
+    public string Address => AddressOf(Host, Port);
+
+    /// <summary>B5; one entry that says queue says it for all of its domain.</summary>
+    [Setting("When none of its domain's mail servers is reached: \"refuse\" answers 421, \"queue\" accepts and lets it wait")]
+    public WhenDown WhenDown { get; init; } = WhenDown.Refuse;
+
+    public static string AddressOf(string host, int port) => host.Contains(':', StringComparison.Ordinal) ? $"[{host}]:{port}" : $"{host}:{port}";
 }
 
 /// <summary>Where mail for one registered domain goes: its mail servers, in the order of the config.</summary>
@@ -84,7 +90,7 @@ public sealed class RouteTable
     /// </summary>
     public IEnumerable<Delivery> Split(Envelope envelope, SpoolPosition position, long size) =>
         envelope.Recipients
-            .Select((recipient, ordinal) => (recipient, ordinal, route: NameOf(recipient.ForwardPath)))
+            .Select((recipient, ordinal) => (recipient, ordinal, route: NameFor(recipient.ForwardPath)))
             .GroupBy(item => item.route, StringComparer.Ordinal)
             .Select(group => new Delivery
             {
@@ -97,6 +103,7 @@ public sealed class RouteTable
                 Recipients = [.. group.Select(item => new OpenRecipient(item.ordinal, item.recipient.ForwardPath))],
             });
 
-    private string NameOf(string forwardPath) =>
+    /// <summary>The name of the route for an address; its own domain where no entry fits.</summary>
+    public string NameFor(string forwardPath) =>
         ForAddress(forwardPath)?.Name ?? forwardPath[(forwardPath.LastIndexOf('@') + 1)..].ToLowerInvariant();
 }

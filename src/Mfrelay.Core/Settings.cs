@@ -65,6 +65,28 @@ public sealed record ServerSettings
 
     [Setting("How long running transactions may finish when the service stops", Min = "0s", Max = "10m")]
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(25);
+
+    /// <summary>S1.</summary>
+    [Setting("How often a mail server that answers is checked", Min = "1s", Max = "7d")]
+    public TimeSpan CheckInterval { get; init; } = TimeSpan.FromHours(1);
+
+    /// <summary>S9.</summary>
+    [Setting("How often a mail server that is down is checked again", Min = "1s", Max = "1d")]
+    public TimeSpan RecheckInterval { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>S10.</summary>
+    [Setting("While a mail server stays down, only every so many failed checks are logged", Min = "1", Max = "10000")]
+    public int LogEveryFailure { get; init; } = 15;
+
+    [Setting("How long a check waits for the connection, and for each answer", Min = "1s", Max = "10m")]
+    public TimeSpan CheckTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    [Setting("Most checks at once", Min = "1", Max = "10000")]
+    public int MaxChecks { get; init; } = 1000;
+
+    /// <summary>RFC 5321 3.8 lets a server close after 421; open is better, since the sender may have mail for other domains.</summary>
+    [Setting("Close the session after a 421 for a mail server that is down")]
+    public bool CloseAfter421 { get; init; }
 }
 
 public sealed record ClientSettings
@@ -102,6 +124,40 @@ public sealed record ClientSettings
 
     [Setting("How long running transactions may finish when the service stops", Min = "0s", Max = "10m")]
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(25);
+
+    /// <summary>C5.</summary>
+    [Setting("How often a mail server on the check list is checked again", Min = "1s", Max = "1d")]
+    public TimeSpan RecheckInterval { get; init; } = TimeSpan.FromMinutes(5);
+
+    [Setting("When the chosen mail server fails: \"none\" waits for the retry, \"next\" tries the others at once")]
+    public Failover Failover { get; init; } = Failover.None;
+
+    [Setting("When a mail server leaves the check list: \"schedule\" waits for each message's retry, \"release\" sends at once")]
+    public OnRecovery OnRecovery { get; init; } = OnRecovery.Schedule;
+}
+
+/// <summary>C9.</summary>
+public enum Failover
+{
+    None,
+    Next,
+}
+
+/// <summary>C7.</summary>
+public enum OnRecovery
+{
+    Schedule,
+    Release,
+}
+
+/// <summary>B5: what mf-smtp-server does with mail for a domain none of whose mail servers is reached.</summary>
+public enum WhenDown
+{
+    /// <summary>421 (S7).</summary>
+    Refuse,
+
+    /// <summary>Accept, and let it wait in the queue.</summary>
+    Queue,
 }
 
 public enum Language

@@ -57,6 +57,11 @@ internal static class Replies
     public static readonly Reply Timeout = Reply.Of(421, "4.4.2", "Timeout, closing the connection");
     public static readonly Reply ShuttingDown = Reply.Of(421, "4.3.2", "Service shutting down");
 
+    public static readonly Reply TooLargeForRoute = Reply.Of(552, "5.3.4", "Message size exceeds the limit of the recipient's mail server");
+
+    /// <summary>RFC 5321 4.2.3; S7 and S8.</summary>
+    public static Reply ServiceNotAvailable(string hostName) => Reply.Of(421, "4.4.1", $"{hostName} Service not available");
+
     public static Reply Queued(QueueId id) => Reply.Of(250, "2.0.0", $"Ok: queued as {id}");
     public static Reply Greeting(string hostName) => Reply.Of(220, "", $"{hostName} ESMTP mfrelay");
     public static Reply Helo(string hostName) => Reply.Of(250, "", hostName);

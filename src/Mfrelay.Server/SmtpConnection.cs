@@ -234,7 +234,7 @@ internal sealed class SmtpConnection : IDisposable
         Span<byte> trace = stackalloc byte[TraceHeader.MaxLength];
         int length = TraceHeader.Write(trace, _session.HeloName, _clientAddress.ToString(), _services.Admission().Settings.HostName,
             _session.Protocol, transaction.Id, transaction.Recipients, _services.Time.GetLocalNow());
-        var sink = new DataSink(_message, Limits.MaxMessageSize + length);
+        var sink = new DataSink(_message, Math.Min(Limits.MaxMessageSize + length, transaction.SizeLimit));
         sink.Append(trace[..length]);
         return sink;
     }

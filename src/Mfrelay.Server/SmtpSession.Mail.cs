@@ -32,8 +32,11 @@ internal sealed partial class SmtpSession
             return new Step(Replies.TooLarge);
         if (Admission.ForClient(client) is { } refusal)
             return new Step(refusal);
+        if (Admission.ForSender(reversePath) is { } senderDown)
+            return NotNow(senderDown);
         Transaction = new MailTransaction
         {
+            DeclaredSize = parameters.Size,
             ReversePath = reversePath,
             Body = parameters.Body ?? BodyType.SevenBit,
             SmtpUtf8 = parameters.SmtpUtf8,
@@ -60,11 +63,15 @@ internal sealed partial class SmtpSession
             return new Step(badAddress);
         if (transaction.Recipients.Count >= Limits.MaxRecipients)
             return new Step(Replies.TooManyRecipients);
-        if (Admission.ForRecipient(forwardPath) is { } refusal)
-            return new Step(refusal);
+        if (Admission.ForRecipient(forwardPath, transaction.DeclaredSize, out long sizeLimit) is { } refusal)
+            return NotNow(refusal);
+        transaction.SizeLimit = Math.Min(transaction.SizeLimit, sizeLimit);
         transaction.Recipients.Add(new Recipient(forwardPath, notify, originalRecipient));
         return new Step(Replies.RecipientOk);
     }
+
+    /// <summary>The session stays open for recipients of other domains, unless the operator wants it closed.</summary>
+    private Step NotNow(Reply refusal) => new(refusal, refusal.Code == 421 && Limits.CloseAfter421 ? Next.Close : Next.Command);
 
     /// <summary>Takes keyword and path off the argument. False: <paramref name="syntax"/> tells whether the command or the address is bad.</summary>
     private static bool TakePath(ref ReadOnlySpan<byte> argument, ReadOnlySpan<byte> keyword, out PathKind kind, out ReadOnlySpan<byte> address, out bool syntax)
