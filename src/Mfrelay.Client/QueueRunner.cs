@@ -111,19 +111,29 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         using var timer = new PeriodicTimer(PollInterval, Time);
         try
         {
-            while (await timer.WaitForNextTickAsync(cancel))
-            {
-                _keeper.Sync();
-                _keeper.RemoveSettledSegments();
-            }
+            for (string last = ""; await timer.WaitForNextTickAsync(cancel);)
+                last = Keep(last);
         }
         catch (OperationCanceledException)
         {
             // Stopping.
         }
+    }
+
+    /// <summary>A failure is logged unless it is the last one again, and ends nothing: the next tick may find more room.</summary>
+    private string Keep(string lastFailure)
+    {
+        try
+        {
+            _keeper.Sync();
+            _keeper.RemoveSettledSegments();
+            return "";
+        }
         catch (Exception e)
         {
-            Log.Unexpected("queue directory", e);
+            if (!string.Equals(e.Message, lastFailure, StringComparison.Ordinal))
+                Log.Unexpected("queue directory", e);
+            return e.Message;
         }
     }
 
