@@ -9,13 +9,13 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
     [InlineData(600_000)]
     public async Task And_loses_nothing(int size)
     {
-        await using Tmpfs small = await Tmpfs.MountAsync("size=4m");
+        await using Tmpfs small = await Tmpfs.MountAsync("size=32m");
         using var sink = new Sink(started: false);
         await using var relay = new Relay(sink.EndPoint, stateDirectory: Path.Join(small.Root, "state"));
         Daemon server = await relay.StartServerAsync();
         Daemon client = await relay.StartClientAsync();
         string ballast = Path.Join(small.Root, "ballast");
-        File.WriteAllBytes(ballast, new byte[1_500_000]);
+        File.WriteAllBytes(ballast, new byte[30_000_000]);
 
         var accepted = new List<(string Id, byte[] Data)>();
         using Sender sender = await relay.ConnectAsync();
@@ -50,7 +50,7 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
     [Fact]
     public async Task And_mail_that_is_delivered_meanwhile_does_not_come_twice()
     {
-        await using Tmpfs small = await Tmpfs.MountAsync("size=4m");
+        await using Tmpfs small = await Tmpfs.MountAsync("size=32m");
         using var sink = new Sink(started: false);
         await using var relay = new Relay(sink.EndPoint, stateDirectory: Path.Join(small.Root, "state"));
         await relay.StartServerAsync();
@@ -81,7 +81,7 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
     [Fact]
     public async Task And_both_still_stop_when_asked()
     {
-        await using Tmpfs small = await Tmpfs.MountAsync("size=4m");
+        await using Tmpfs small = await Tmpfs.MountAsync("size=32m");
         using var sink = new Sink(started: false);
         await using var relay = new Relay(sink.EndPoint, stateDirectory: Path.Join(small.Root, "state"));
         Daemon server = await relay.StartServerAsync();

@@ -13,7 +13,7 @@ public sealed class Idle_processes_use_no_processor_time
         Daemon client = await relay.StartClientAsync();
         await relay.SendAsync("one");
         await client.WaitForLineAsync("INFO_b102");
-        await Task.Delay(2000);
+        await Task.Delay(4000);
 
         long serverBefore = server.ProcessorTicks;
         long clientBefore = client.ProcessorTicks;

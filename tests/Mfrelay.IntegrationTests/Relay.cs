@@ -32,11 +32,14 @@ internal sealed class Relay : IAsyncDisposable
             {server}
             [client]
             retry = ["1s"]
+            recheck_interval = "1s"
+            idle_timeout = "1s"
             {client}
             [[mail_server]]
             domain = "{domain}"
             host = "{downstream.Address}"
             port = {downstream.Port}
+            when_down = "queue"
             """);
     }
 
