@@ -50,7 +50,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
             }
             _watches = now;
             foreach (Watch gone in before.Values)
-                gone.Cancel.Cancel();
+                _ = gone.Cancel.CancelAsync();
             _ = _store.RunAsync(RemoveStrangers(now.Values.Select(watch => watch.Key).ToHashSet(StringComparer.Ordinal)));
             return Task.WhenAll(now.Values.Select(watch => watch.FirstCheck.Task));
         }
