@@ -26,7 +26,15 @@ public sealed class FormatFreezeTests : IDisposable
         }
         string path = Assert.Single(Directory.GetFiles(_state.Spool));
         Assert.Equal("000xd48ph0000.seg", Path.GetFileName(path));
-        Assert.Equal("SEGMENT_HEX", Convert.ToHexStringLower(await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken)));
+        Assert.Equal(
+            // header; head; envelope, mail data, padding; seal
+            "4d4653504f4f4c0a01000000010000000000002d22ad030000000000c9b2c79f"
+            + "4d46523101010000ab000000e3430f270400000000000000e166ee8f020000006300000000000000000000001f925fa6"
+            + "6d6672656c61792d656e76656c6f706520310a696420303030303030303030303033330a6172726976616c20313733323432373536363132330a636c69656e74"
+            + "203139322e302e322e393a34303131320a68656c6f206d61696c2e6578616d706c652e6f72670a70726f746f636f6c2045534d54500a66726f6d206140657861"
+            + "6d706c652e6f72670a746f2062406578616d706c652e636f6d0a746f2063406578616d706c652e636f6d0ac3a90d0a00"
+            + "4d465231030000000000000000000000000000000000000000000000020000000000002d22ad03000000000001919550",
+            Convert.ToHexStringLower(await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken)));
     }
 
     [Fact]
@@ -36,7 +44,9 @@ public sealed class FormatFreezeTests : IDisposable
             journal.Append(SegmentId, [new(new(SegmentId, 32), 0), new(new(SegmentId, 0x123456), 65535)]);
         string path = Assert.Single(Directory.GetFiles(_state.Spool));
         Assert.Equal("028t5cy4tqlgg.done", Path.GetFileName(path));
-        Assert.Equal("DONE_HEX", Convert.ToHexStringLower(File.ReadAllBytes(path)));
+        Assert.Equal(
+            "4d46444f4e45310aefcdab8967452301" + "00002000000000000000000010d91630" + "ffff563412000000000000001f5962d3",
+            Convert.ToHexStringLower(File.ReadAllBytes(path)));
     }
 
     [Fact]

@@ -121,7 +121,7 @@ public sealed class QueueStoreTests : IDisposable
         using QueueStore store = _state.Store();
         long generation = await store.RunAsync(table => table.Generation);
 
-        Damage(damage);
+        WhileNobodyHasItOpen(() => Damage(damage));
         (long Generation, IReadOnlyList<Delivery> Rows) now = await store.RunAsync(table => (table.Generation, table.ReadAfter(0, 1000)));
         Assert.Equal(records.Skip(100).Select(record => record.Position), now.Rows.Select(row => row.Position));
         Assert.True(now.Generation > generation);
@@ -138,10 +138,13 @@ public sealed class QueueStoreTests : IDisposable
         var random = new Random(20261124);
         for (int round = 0; round < 25; round++)
         {
-            byte[] bytes = File.ReadAllBytes(_state.Directory.Database);
-            for (int i = 0; i < 200; i++)
-                bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
-            File.WriteAllBytes(_state.Directory.Database, bytes);
+            WhileNobodyHasItOpen(() =>
+            {
+                byte[] bytes = File.ReadAllBytes(_state.Directory.Database);
+                for (int i = 0; i < 200; i++)
+                    bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
+                File.WriteAllBytes(_state.Directory.Database, bytes);
+            });
             // Whether LiteDB notices is chance; that the store answers is not.
             await store.RunAsync(table =>
             {
@@ -150,7 +153,7 @@ public sealed class QueueStoreTests : IDisposable
                 return 0;
             }).WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
         }
-        File.Delete(_state.Directory.Database);
+        WhileNobodyHasItOpen(() => File.Delete(_state.Directory.Database));
         Assert.Equal(records.Count, await store.RunAsync(table => table.Count()));
     }
 
@@ -235,6 +238,14 @@ public sealed class QueueStoreTests : IDisposable
 
     private static bool SameRow(Delivery? a, Delivery? b) =>
         a! with { Recipients = [] } == b! with { Recipients = [] } || (a.Recipients.SequenceEqual(b.Recipients) && a with { Recipients = b.Recipients } == b);
+
+    // A task is done a moment before its store closes the database.
+    private void WhileNobodyHasItOpen(Action act)
+    {
+        using var lease = new Lease(_state.Directory.Root);
+        lease.Enter();
+        act();
+    }
 
     private void Damage(string how)
     {
