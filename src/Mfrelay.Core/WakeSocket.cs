@@ -43,7 +43,7 @@ public sealed class WakeSocket : IDisposable
         byte[] buffer = new byte[1];
         await _socket.ReceiveAsync(buffer, SocketFlags.None, cancel).ConfigureAwait(false);
         while (_socket.Available > 0)
-            _socket.Receive(buffer);
+            await _socket.ReceiveAsync(buffer, SocketFlags.None, cancel).ConfigureAwait(false);
     }
 
     public void Dispose()
