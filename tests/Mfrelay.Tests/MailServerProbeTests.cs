@@ -105,9 +105,9 @@ public sealed class MailServerProbeTests
     {
         await using var peer = new ScriptedPeer("! silence");
         using var cancel = new CancellationTokenSource();
-        Task<HealthEvent> check = new Probe("relay.example", TimeSpan.FromSeconds(30), TimeProvider.System).RunAsync(peer.Server, null, cancel.Token);
-        await cancel.CancelAsync();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => check);
+        cancel.CancelAfter(50);
+        var probe = new Probe("relay.example", TimeSpan.FromSeconds(30), TimeProvider.System);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => probe.RunAsync(peer.Server, null, cancel.Token));
     }
 
     [Fact]
