@@ -15,7 +15,7 @@ internal sealed class ListenException(string message, Exception inner) : Excepti
 /// </summary>
 internal static class DaemonProgram
 {
-    public static async Task<int> RunAsync(string name, string[] args, Func<Settings, MailLog, Task<int>> main)
+    public static async Task<int> RunAsync(string name, string[] args, Func<Daemon, Task> main)
     {
         string path = ConfigFile.DefaultPath;
         switch (args)
@@ -47,10 +47,11 @@ internal static class DaemonProgram
         using MailLog log = MailLog.ToConsole(settings.Language);
         try
         {
-            Directory.CreateDirectory(settings.RunDirectory);
-            int exit = await main(settings, log);
+            MakeRunDirectory(settings.RunDirectory);
+            using var daemon = new Daemon(name, path, settings, log);
+            await main(daemon);
             log.Stopped(name);
-            return exit;
+            return 0;
         }
         catch (Exception e) when (Cause(e) is { } cause)
         {
@@ -75,6 +76,27 @@ internal static class DaemonProgram
         services.Configure<ConsoleLoggerOptions>(options => options.FormatterName = ConsoleFormatterNames.Systemd);
         services.AddSingleton<ISystemdNotifier, SystemdNotifier>();
         services.AddSingleton<IHostLifetime, SystemdLifetime>();
+    }
+
+    /// <summary>Settings of both daemons that only a restart changes.</summary>
+    public static IEnumerable<string> NeedRestart(Settings before, Settings after)
+    {
+        if (!string.Equals(before.StateDirectory, after.StateDirectory, StringComparison.Ordinal))
+            yield return "state_directory";
+        if (!string.Equals(before.RunDirectory, after.RunDirectory, StringComparison.Ordinal))
+            yield return "run_directory";
+    }
+
+    private static void MakeRunDirectory(string path)
+    {
+        try
+        {
+            Directory.CreateDirectory(path);
+        }
+        catch (IOException e)
+        {
+            throw new StateException($"cannot use the run directory {path}: {e.Message} Name another one with run_directory", e);
+        }
     }
 
     private static Exception? Cause(Exception? e) => e switch

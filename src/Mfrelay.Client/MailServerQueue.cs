@@ -14,6 +14,8 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private int _waiting;
     private int _sessions;
     private int _idle;
+    private int _limit = int.MaxValue;
+    private int _throughLimit;
 
     public MailServer Server { get; } = server;
 
@@ -23,12 +25,27 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         {
             _waiting++;
             _due.Writer.TryWrite(delivery);
-            if (_waiting <= _idle || _sessions >= Server.Concurrency || runner.Stopping.IsCancellationRequested)
+            StartWorkers();
+        }
+    }
+
+    /// <summary>After a recovery: one session, and twice as many each time as many messages as there are sessions got through.</summary>
+    public void Ramp()
+    {
+        lock (_workers)
+            (_limit, _throughLimit) = (1, 0);
+    }
+
+    /// <summary>A message got through.</summary>
+    public void Succeeded()
+    {
+        lock (_workers)
+        {
+            if (_limit >= Server.Concurrency || ++_throughLimit < _limit)
                 return;
-            _sessions++;
-            Task worker = Task.Run(WorkAsync);
-            _workers.Add(worker);
-            _ = worker.ContinueWith(Remove, TaskScheduler.Default);
+            _limit *= 2;
+            _throughLimit = 0;
+            StartWorkers();
         }
     }
 
@@ -46,6 +63,19 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
             return Task.WhenAll(_workers);
     }
 
+    private void StartWorkers()
+    {
+        int starting = 0;
+        while (_waiting > _idle + starting && _sessions < Math.Min(Server.Concurrency, _limit) && !runner.Stopping.IsCancellationRequested)
+        {
+            starting++;
+            _sessions++;
+            Task worker = Task.Run(WorkAsync);
+            _workers.Add(worker);
+            _ = worker.ContinueWith(Remove, TaskScheduler.Default);
+        }
+    }
+
     private void Remove(Task worker)
     {
         lock (_workers)
@@ -55,19 +85,31 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private async Task WorkAsync()
     {
         var worker = new DeliveryWorker(Server, runner);
+        while (await WaitAsync())
+        {
+            while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
+                await AttemptAsync(worker, delivery!);
+        }
+        await worker.CloseAsync();
+    }
+
+    /// <summary>Whatever becomes of an attempt, the worker lives on and the delivery is not forgotten.</summary>
+    private async Task AttemptAsync(DeliveryWorker worker, Delivery delivery)
+    {
         try
         {
-            while (await WaitAsync())
-            {
-                while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
-                    await worker.AttemptAsync(delivery!);
-            }
+            await worker.AttemptAsync(delivery);
+        }
+        catch (OperationCanceledException) when (runner.Aborting.IsCancellationRequested)
+        {
+            // Cut off at the end of the process.
         }
         catch (Exception e)
         {
             runner.Log.Unexpected($"worker {Server.Address}", e);
+            await worker.CloseAsync();
+            runner.PutBack(delivery);
         }
-        await worker.CloseAsync();
     }
 
     /// <summary>False when the idle time is over or the runner stops: the worker ends, and the count of sessions knows it.</summary>

@@ -5,22 +5,34 @@ namespace Mfrelay.Client;
 /// <summary>What an attempt came to: journal first, then table, schedule and log.</summary>
 internal sealed partial class QueueRunner
 {
-    public void Finish(Attempt attempt)
+    public async Task FinishAsync(Attempt attempt)
     {
         Delivery delivery = attempt.Delivery;
         Verdict[] verdicts = [.. attempt.Outcomes.Select(ReplyClassifier.Classify)];
-        Settle(attempt, verdicts);
+        await SettleAsync(attempt, verdicts);
 
         List<int> open = [.. Enumerable.Range(0, verdicts.Length).Where(i => verdicts[i].Disposition != Disposition.Delivered)];
         if (open.Count == 0)
         {
+            _checkList.DeliverySucceeded(attempt.Server);
+            if (Settings.Client.OnRecovery == OnRecovery.Release)
+                RampUp(attempt.Server);
             Drop(delivery);
             LogAttempt(attempt, verdicts, default);
             return;
         }
         bool counts = open.Any(i => verdicts[i].CountsAsAttempt);
         int attempts = delivery.Attempts + (counts ? 1 : 0);
+        int host = open.FindIndex(i => verdicts[i].Scope == Scope.Host && attempt.Outcomes[i].Failure != Failure.Cancelled);
+        if (host >= 0)
+            HostFailed(attempt, attempt.Outcomes[open[host]]);
+        else
+            _checkList.DeliverySucceeded(attempt.Server);
         DateTimeOffset next = Time.GetUtcNow() + RetrySchedule.WaitAfter(Math.Max(attempts, 1), Settings.Client.Retry);
+        // failover = "next": the other mail servers of the route have their chance in the same attempt.
+        bool failover = host >= 0 && Settings.Client.Failover == Failover.Next && HasUnlisted(delivery);
+        if (failover)
+            next = Time.GetUtcNow();
         LogAttempt(attempt, verdicts, next);
         Defer(delivery with
         {
@@ -29,8 +41,6 @@ internal sealed partial class QueueRunner
             NextAttempt = next,
             LastReply = attempt.Outcomes[open[0]].ToString(),
         });
-        if (open.Any(i => verdicts[i].Scope == Scope.Host && attempt.Outcomes[i].Failure != Failure.Cancelled))
-            Pause(attempt.Server, next);
     }
 
     /// <summary>A message that cannot be read from the spool is held, where an operator finds it with the reason.</summary>
@@ -40,18 +50,45 @@ internal sealed partial class QueueRunner
         Update(delivery with { Hold = true, LastReply = damage });
     }
 
-    /// <summary>Journaled before anything else: from here on no crash makes a duplicate of them.</summary>
-    private void Settle(Attempt attempt, Verdict[] verdicts)
+    /// <summary>After an attempt that ended in an exception: what of it is not settled waits for another one.</summary>
+    public void PutBack(Delivery delivery)
     {
-        Span<SettledRecipient> settled = verdicts.Length <= 32 ? stackalloc SettledRecipient[verdicts.Length] : new SettledRecipient[verdicts.Length];
-        int count = 0;
-        for (int i = 0; i < verdicts.Length; i++)
+        if (_keeper.StillOpen(delivery) is { } open)
         {
-            if (verdicts[i].Disposition == Disposition.Delivered)
-                settled[count++] = new SettledRecipient(attempt.Delivery.Position, attempt.Delivery.Recipients[i].Ordinal);
+            lock (_gate)
+                Wait(open);
         }
-        if (count > 0)
-            _keeper.Settle(attempt.Message, attempt.Delivery.Position, settled[..count]);
+        else
+        {
+            Drop(delivery);
+        }
+    }
+
+    /// <summary>
+    /// Journaled before anything else: from here on no crash makes a duplicate of them. While that fails (the disk is full) the worker
+    /// stays here and sends nothing more: what it would send could not be written down either.
+    /// </summary>
+    private async Task SettleAsync(Attempt attempt, Verdict[] verdicts)
+    {
+        SettledRecipient[] settled =
+        [
+            .. Enumerable.Range(0, verdicts.Length).Where(i => verdicts[i].Disposition == Disposition.Delivered)
+                .Select(i => new SettledRecipient(attempt.Delivery.Position, attempt.Delivery.Recipients[i].Ordinal)),
+        ];
+        for (bool told = false; settled.Length > 0; told = true)
+        {
+            try
+            {
+                _keeper.Settle(attempt.Message, attempt.Delivery.Position, settled);
+                return;
+            }
+            catch (IOException e)
+            {
+                if (!told)
+                    Log.JournalFailed(attempt.Delivery, e.Message);
+            }
+            await Task.Delay(PollInterval, Time, Aborting);
+        }
     }
 
     private void LogAttempt(Attempt attempt, Verdict[] verdicts, DateTimeOffset next)
@@ -98,15 +135,29 @@ internal sealed partial class QueueRunner
         _news.Writer.TryWrite(true);
     }
 
-    /// <summary>A failing host is left alone until the failed delivery is due: what is due for it waits, and no attempt is counted.</summary>
-    private void Pause(MailServer server, DateTimeOffset until)
+    private void RampUp(MailServer server)
     {
         lock (_gate)
+            QueueOf(server).Succeeded();
+    }
+
+    private bool HasUnlisted(Delivery delivery)
+    {
+        lock (_gate)
+            return _routes.Named(delivery.Route) is { } route && route.MailServers.Any(server => !_checkList.IsListed(server));
+    }
+
+    /// <summary>
+    /// A failing host goes on the check list (C2), and what is due for it waits instead of failing one by one (C4).
+    /// </summary>
+    private void HostFailed(Attempt attempt, Outcome outcome)
+    {
+        _checkList.DeliveryFailed(attempt.Server, outcome.ToString());
+        Log.CommunicationTimedOut(attempt.Delivery, attempt.Server);
+        lock (_gate)
         {
-            if (!_servers.TryGetValue($"{server.Domain} {server.Address}", out MailServerQueue? queue))
-                return;
-            foreach (Delivery delivery in queue.TakeAll())
-                _later.Enqueue(delivery, until);
+            foreach (Delivery delivery in QueueOf(attempt.Server).TakeAll())
+                Wait(delivery);
         }
     }
 

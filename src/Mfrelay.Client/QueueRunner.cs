@@ -23,12 +23,13 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
 
     private readonly Lock _gate = new();
-    private readonly RouteTable _routes;
-    private readonly Dictionary<string, int> _rotation = new(StringComparer.Ordinal);
+    private readonly Rotation _rotation = new();
+    private readonly CheckListKeeper _checkList;
     private readonly Dictionary<string, MailServerQueue> _servers = new(StringComparer.OrdinalIgnoreCase);
     private readonly PriorityQueue<Delivery, DateTimeOffset> _later = new();
     private readonly Dictionary<(SpoolPosition, string), Delivery> _known = [];
 
+    private RouteTable _routes;
     private long _generation;
     private long _lastKey;
     private (DateTime, long) _databaseSeen;
@@ -41,9 +42,10 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         Reader = new SpoolReader(directory.Spool);
         _keeper = new SpoolKeeper(directory.Spool, Reader, new DoneJournal(directory.Spool));
         _wake = new WakeSocket(settings.RunDirectory, WakeSocket.ClientName);
+        _checkList = new CheckListKeeper(this, _store, CheckAsync);
     }
 
-    public Settings Settings { get; }
+    public Settings Settings { get; private set; }
     public MailLog Log { get; }
     public TimeProvider Time { get; }
     public SpoolReader Reader { get; }
@@ -57,6 +59,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>Runs until cancelled; then lets running attempts end, within the limit.</summary>
     public async Task RunAsync(CancellationToken cancel)
     {
+        await _checkList.LoadAsync(Settings);
         await ReadNewAsync();
         Task listening = ListenAsync(_stopping.Token);
         Task keeping = KeepAsync(_stopping.Token);
@@ -68,7 +71,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
                 await ReadNewAsync();
         }
         await _stopping.CancelAsync();
-        Task idle = Task.WhenAll(_servers.Values.Select(server => server.WhenIdleAsync()));
+        Task idle = Task.WhenAll(_servers.Values.Select(server => server.WhenIdleAsync()).Append(_checkList.WhenIdleAsync()));
         if (await Task.WhenAny(idle, Task.Delay(Settings.Client.ShutdownTimeout, Time, CancellationToken.None)) != idle)
             await _aborting.CancelAsync();
         await Task.WhenAll(idle, listening, keeping);
@@ -108,19 +111,29 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         using var timer = new PeriodicTimer(PollInterval, Time);
         try
         {
-            while (await timer.WaitForNextTickAsync(cancel))
-            {
-                _keeper.Sync();
-                _keeper.RemoveSettledSegments();
-            }
+            for (string last = ""; await timer.WaitForNextTickAsync(cancel);)
+                last = Keep(last);
         }
         catch (OperationCanceledException)
         {
             // Stopping.
         }
+    }
+
+    /// <summary>A failure is logged unless it is the last one again, and ends nothing: the next tick may find more room.</summary>
+    private string Keep(string lastFailure)
+    {
+        try
+        {
+            _keeper.Sync();
+            _keeper.RemoveSettledSegments();
+            return "";
+        }
         catch (Exception e)
         {
-            Log.Unexpected("queue directory", e);
+            if (!string.Equals(e.Message, lastFailure, StringComparison.Ordinal))
+                Log.Unexpected("queue directory", e);
+            return e.Message;
         }
     }
 
@@ -182,6 +195,8 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             Forget(row.Key);
             return;
         }
+        if (Moved(open))
+            return;
         lock (_gate)
         {
             // After a rebuild of the table the same delivery comes under another key.
@@ -216,21 +231,38 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         }
     }
 
-    /// <summary>Round robin over the mail servers of the route (C9).</summary>
+    /// <summary>
+    /// Gives a delivery that is due to a mail server of its route: the one whose turn it is (C9). One that is on the check list is sent
+    /// nothing (C4): the delivery waits for its next time, or takes the next mail server with failover = "next".
+    /// </summary>
     private void Dispatch(Delivery delivery)
     {
         if (_routes.Named(delivery.Route) is not { } route)
         {
+            if (Moved(delivery))
+                return;
             Log.NoRoute(delivery);
             _later.Enqueue(delivery, Time.GetUtcNow() + RetrySchedule.WaitAfter(int.MaxValue, Settings.Client.Retry));
             return;
         }
-        int turn = _rotation.GetValueOrDefault(route.Name);
-        _rotation[route.Name] = turn + 1 == route.MailServers.Count ? 0 : turn + 1;
-        MailServer server = route.MailServers[turn];
+        MailServer? server = Settings.Client.Failover == Failover.Next
+            ? _rotation.TakeUnlisted(route, _checkList.IsListed)
+            : _rotation.Take(route);
+        if (server is null || _checkList.IsListed(server))
+            Wait(delivery);
+        else
+            QueueOf(server).Add(delivery);
+    }
+
+    /// <summary>Not tried, because its mail server is on the check list: waits as long as after a failed attempt, and none is counted.</summary>
+    private void Wait(Delivery delivery) =>
+        _later.Enqueue(delivery, Time.GetUtcNow() + RetrySchedule.WaitAfter(Math.Max(delivery.Attempts, 1), Settings.Client.Retry));
+
+    private MailServerQueue QueueOf(MailServer server)
+    {
         string key = $"{server.Domain} {server.Address}";
         if (!_servers.TryGetValue(key, out MailServerQueue? queue))
             _servers[key] = queue = new MailServerQueue(server, this);
-        queue.Add(delivery);
+        return queue;
     }
 }

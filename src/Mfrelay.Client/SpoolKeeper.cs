@@ -30,7 +30,10 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
     {
         lock (_gate)
         {
-            SettledSet set = SegmentOf(delivery.Position.Segment).Settled;
+            Segment segment = SegmentOf(delivery.Position.Segment);
+            if (segment.IsGone)
+                return null; // removed once all was settled; a crash kept the table from hearing of it
+            SettledSet set = segment.Settled;
             if (!delivery.Recipients.Any(recipient => set.Contains(delivery.Position.Offset, recipient.Ordinal)))
                 return delivery;
             OpenRecipient[] open = [.. delivery.Recipients.Where(recipient => !set.Contains(delivery.Position.Offset, recipient.Ordinal))];
@@ -76,12 +79,17 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
     private Segment SegmentOf(long segment)
     {
         if (!_segments.TryGetValue(segment, out Segment? state))
-            _segments[segment] = state = new Segment(DoneJournal.Read(spool, segment));
+        {
+            bool gone = !File.Exists(Path.Combine(spool, SpoolFormat.SegmentName(segment)));
+            _segments[segment] = state = new Segment(DoneJournal.Read(spool, segment), gone);
+        }
         return state;
     }
 
-    private sealed class Segment(SettledSet settled)
+    private sealed class Segment(SettledSet settled, bool isGone)
     {
+        public bool IsGone { get; } = isGone;
+
         public SettledSet Settled { get; } = settled;
 
         /// <summary>Of the whole segment; known once it is sealed.</summary>

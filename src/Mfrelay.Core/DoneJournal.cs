@@ -27,6 +27,7 @@ public sealed class DoneJournal(string spool) : IDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<long, SafeFileHandle> _files = [];
     private readonly HashSet<long> _unsynced = [];
+    private bool _newNames;
 
     private static ReadOnlySpan<byte> FileMagic => "MFDONE1\n"u8;
 
@@ -51,6 +52,9 @@ public sealed class DoneJournal(string spool) : IDisposable
     {
         lock (_gate)
         {
+            if (_newNames)
+                Native.SyncDirectory(spool);
+            _newNames = false;
             foreach (long segment in _unsynced)
             {
                 if (_files.TryGetValue(segment, out SafeFileHandle? file))
@@ -64,10 +68,15 @@ public sealed class DoneJournal(string spool) : IDisposable
     public static SettledSet Read(string spool, long segment)
     {
         var settled = new SettledSet();
-        string path = Path.Combine(spool, SpoolFormat.DoneName(segment));
-        if (!File.Exists(path))
+        ReadOnlySpan<byte> bytes;
+        try
+        {
+            bytes = File.ReadAllBytes(Path.Combine(spool, SpoolFormat.DoneName(segment)));
+        }
+        catch (FileNotFoundException)
+        {
             return settled;
-        ReadOnlySpan<byte> bytes = File.ReadAllBytes(path);
+        }
         for (; bytes.Length >= EntryLength; bytes = bytes[EntryLength..])
         {
             if (BinaryPrimitives.ReadUInt32LittleEndian(bytes[12..]) == Checksum(bytes[..12], segment))
@@ -123,6 +132,7 @@ public sealed class DoneJournal(string spool) : IDisposable
             FileMagic.CopyTo(header);
             BinaryPrimitives.WriteInt64LittleEndian(header[8..], segment);
             RandomAccess.Write(file, header, 0);
+            _newNames = true;
         }
         else if (length % EntryLength != 0)
         {

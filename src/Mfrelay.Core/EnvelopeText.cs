@@ -137,6 +137,8 @@ internal static class EnvelopeText
 
     private static void Line(IBufferWriter<byte> output, string key, string value)
     {
+        if (value.Contains('\n', StringComparison.Ordinal))
+            throw new ArgumentException($"a line feed in \"{key}\" would forge a line of the envelope", nameof(value));
         Span<byte> span = output.GetSpan(key.Length + Encoding.UTF8.GetMaxByteCount(value.Length) + 1);
         int n = Encoding.UTF8.GetBytes(key, span);
         n += Encoding.UTF8.GetBytes(value, span[n..]);

@@ -184,8 +184,16 @@ public sealed class IncomingMessage : IValueTaskSource<SpoolResult>, IDisposable
             _directory = directory;
             _path = Path.Combine(directory, $"{id}.tmp");
             _finalPath = Path.Combine(directory, SpoolFormat.LargeDataName(id));
-            _handle = File.OpenHandle(_path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
-            File.SetUnixFileMode(_handle, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            try
+            {
+                // Open until the record is durable: the flock of an open file tells a starting process that this is no leftover.
+                _handle = File.OpenHandle(_path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
+                File.SetUnixFileMode(_handle, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            }
+            catch (UnauthorizedAccessException e)
+            {
+                throw new IOException(e.Message, e);
+            }
         }
 
         public long Length { get; private set; }
@@ -211,8 +219,15 @@ public sealed class IncomingMessage : IValueTaskSource<SpoolResult>, IDisposable
         public void Discard()
         {
             _handle.Dispose();
-            File.Delete(_path);
-            File.Delete(_finalPath);
+            try
+            {
+                File.Delete(_path);
+                File.Delete(_finalPath);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // The next start removes what no record names.
+            }
         }
     }
 }

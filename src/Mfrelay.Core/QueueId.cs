@@ -5,14 +5,14 @@ namespace Mfrelay.Core;
 /// <summary>
 /// The key of one message: first on every log line, in the Received: field, in every table.
 /// 63 bits, ascending with time: milliseconds since 2024-01-01 UTC, shifted left by 14, plus a counter.
-/// Written as 13 characters of a base-32 alphabet without vowels, so that no id reads as a word and the text sorts as the number does.
+/// Written as 13 characters of a base-32 alphabet without vowels, in ASCII order: no id reads as a word, and the text sorts as the number does.
 /// </summary>
 public readonly record struct QueueId(long Value)
 {
     /// <summary>Characters of a written id.</summary>
     public const int Length = 13;
 
-    private const string Alphabet = "0123456789bcdfghjklmnpqrstvwxyz_";
+    private const string Alphabet = "0123456789_bcdfghjklmnpqrstvwxyz";
 
     public override string ToString() => string.Create(Length, Value, static (text, value) => Write(value, text));
 
@@ -51,9 +51,9 @@ public readonly record struct QueueId(long Value)
 
 /// <summary>
 /// Gives out ascending ids from the clock. A clock that is set back does not repeat an id: the source then counts on from the last one.
-/// Segments of the spool are numbered from the same source.
+/// Segments of the spool are numbered from the same source. The server's ids are even and the client's odd: the two never meet.
 /// </summary>
-public sealed class QueueIdSource(TimeProvider time, long after = 0)
+public sealed class QueueIdSource(TimeProvider time, long after = 0, SpoolOwner owner = SpoolOwner.Server)
 {
     private const int CounterBits = 14;
     private static readonly DateTimeOffset Epoch = new(2024, 1, 1, 0, 0, 0, TimeSpan.Zero);
@@ -66,6 +66,7 @@ public sealed class QueueIdSource(TimeProvider time, long after = 0)
         {
             long last = Volatile.Read(ref _last);
             long next = Math.Max(now, last + 1);
+            next += (next ^ (long)owner) & 1;
             if (Interlocked.CompareExchange(ref _last, next, last) == last)
                 return new QueueId(next);
         }

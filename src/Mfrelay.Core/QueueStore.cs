@@ -6,11 +6,14 @@ namespace Mfrelay.Core;
 /// mfrelay.db as this process sees it. All work goes through one thread (a LiteDB transaction belongs to a thread), which takes the
 /// lease, opens the engine, does what has gathered in one transaction, and lets go as soon as nothing waits or another process wants in.
 /// LiteDB's Commit returns before the pages are written, and a power cut may damage the file: neither matters, because the spool and the
-/// done journal are the truth. A database that is missing or broken is moved aside and made again from them.
+/// done journal are the truth. A database that is missing, broken or an older copy is moved aside and made again from them.
 /// </summary>
 public sealed class QueueStore : IDisposable
 {
     private static readonly TimeSpan FullDiskPause = TimeSpan.FromSeconds(1);
+
+    /// <summary>LiteDB writes in the background and swallows what fails there, so it is not let near the end of the room.</summary>
+    private const long RoomToChange = 8 * 1024 * 1024;
 
     private readonly StateDirectory _directory;
     private readonly Func<RouteTable> _routes;
@@ -22,6 +25,7 @@ public sealed class QueueStore : IDisposable
     private readonly SemaphoreSlim _news = new(0);
     private List<Work> _waiting = [];
     private bool _stopping;
+    private bool _full;
 
     /// <param name="routes">Asked when the table is made again: recipients are then routed anew.</param>
     public QueueStore(StateDirectory directory, Func<RouteTable> routes, MailLog log, TimeProvider time)
@@ -34,7 +38,7 @@ public sealed class QueueStore : IDisposable
 
     /// <summary>
     /// Runs work on the table, in a transaction with whatever else waits. It may run twice (after a rebuild), so it changes nothing but
-    /// the table; what it returns is given out after the commit.
+    /// the table; what it returns is given out after the commit. An exception of its own undoes and faults this work alone.
     /// </summary>
     public Task<T> RunAsync<T>(Func<QueueTable, T> work)
     {
@@ -90,35 +94,28 @@ public sealed class QueueStore : IDisposable
         }
     }
 
-    /// <summary>One turn of the lease: this batch, and what arrives meanwhile unless somebody else waits.</summary>
+    /// <summary>Turns of the lease until this batch, and what arrives meanwhile, is done.</summary>
     private void TakeTurn(List<Work> batch)
     {
-        bool rebuilt = false;
+        bool madeAgain = false;
         while (batch.Count > 0)
         {
+            bool wait = false;
             _lease.Enter();
             try
             {
-                using LiteDatabase database = Open();
-                EnsureIndexed(database);
-                do
-                {
-                    Execute(database, batch);
-                    foreach (Work done in batch)
-                        done.Succeed();
-                    batch = TakeBatch(out _);
-                }
-                while (batch.Count > 0 && !_lease.Wanted());
+                UseDatabase(ref batch, ref madeAgain);
             }
-            catch (IOException e) when (SpoolWriter.ResultOf(e) == SpoolResult.Full)
+            catch (Exception e) when (SpoolWriter.Passes(e) && !Volatile.Read(ref _stopping))
             {
                 // The spool has every message; the table catches up when there is room again.
-                _log.StoreHasNoRoom(_directory.Database, e.Message);
+                if (!_full)
+                    _log.StoreHasNoRoom(_directory.Database, e.Message);
+                wait = _full = true;
             }
-            catch (Exception e) when (e is not StateException && !rebuilt)
+            catch (BrokenTableException e) when (!madeAgain && TryMoveAside(e))
             {
-                rebuilt = true;
-                MoveAside(e);
+                madeAgain = true;
             }
             catch (Exception e)
             {
@@ -130,23 +127,86 @@ public sealed class QueueStore : IDisposable
             {
                 _lease.Leave();
             }
-            if (batch.Count > 0 && !rebuilt)
+            if (wait)
 #pragma warning disable VSTHRD002 // a thread of our own, which has nothing else to do
                 Task.Delay(FullDiskPause, _time).Wait();
 #pragma warning restore VSTHRD002
         }
     }
 
-    private LiteDatabase Open() => new(new ConnectionString { Filename = _directory.Database, Connection = ConnectionType.Direct });
-
-    private void Execute(LiteDatabase database, List<Work> batch)
+    /// <summary>One turn: <paramref name="batch"/> and what follows until nothing waits here or somebody else wants in; then it is what is left.</summary>
+    private void UseDatabase(ref List<Work> batch, ref bool madeAgain)
     {
-        database.BeginTrans();
-        var table = new QueueTable(database, NewGeneration());
-        foreach (Work work in batch)
-            work.Run(table);
-        table.SaveMeta();
-        database.Commit();
+        LiteDatabase database = FromLiteDb(Open);
+        DatabaseState before = _lease.ReadState();
+        DatabaseState state;
+        try
+        {
+            state = new QueueTable(database, long.MaxValue).State;
+            if (state.IsOlderThan(before))
+                throw new BrokenTableException("an older copy was put in its place");
+            state = EnsureIndexed(database, before.Generation) ?? state;
+            do
+            {
+                state = Execute(database, batch) ?? state;
+                madeAgain = _full = false;
+                foreach (Work done in batch)
+                    done.Succeed();
+                batch = TakeBatch(out _);
+            }
+            while (batch.Count > 0 && !_lease.Wanted());
+        }
+        finally
+        {
+            Close(database);
+        }
+        if (state != before)
+            _lease.WriteState(state);
+    }
+
+    private LiteDatabase Open()
+    {
+        // LiteDB would lay the log of a lost database over a new one.
+        if (!File.Exists(_directory.Database) && File.Exists(LogFile))
+            File.Move(LogFile, FreeName(LogFile));
+        return new LiteDatabase(new ConnectionString { Filename = _directory.Database, Connection = ConnectionType.Direct });
+    }
+
+    private string LogFile => Path.Combine(_directory.Root, "mfrelay-log.db");
+
+    private static void Close(LiteDatabase database)
+    {
+        try
+        {
+            database.Dispose();
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            // What it did not write any more, the next turn misses and makes again.
+        }
+    }
+
+    /// <summary>Runs the batch in one transaction, without those that fail for a reason of their own. The new state, if anything changed.</summary>
+    private DatabaseState? Execute(LiteDatabase database, List<Work> batch)
+    {
+        while (batch.Count > 0)
+        {
+            int failed = 0;
+            try
+            {
+                return InTransaction(database, 0, table =>
+                {
+                    for (failed = 0; failed < batch.Count; failed++)
+                        batch[failed].Run(table);
+                });
+            }
+            catch (Exception e) when (failed < batch.Count && BrokenTableException.IsBroken(e))
+            {
+                batch[failed].Fail(e);
+                batch.RemoveAt(failed);
+            }
+        }
+        return null;
     }
 
     /// <summary>Lets a work item bring the table up to the spool, within its own transaction.</summary>
@@ -158,38 +218,83 @@ public sealed class QueueStore : IDisposable
     }
 
     /// <summary>A database without a table, whatever the reason, is filled from the spool before anybody reads it.</summary>
-    private void EnsureIndexed(LiteDatabase database)
+    private DatabaseState? EnsureIndexed(LiteDatabase database, long lastGeneration)
     {
         if (new QueueTable(database, 0).IsFilled)
-            return;
+            return null;
+        long generation = Math.Max(_time.GetUtcNow().Ticks, lastGeneration + 1);
         int count = 0;
         foreach (SpoolOwner owner in Enum.GetValues<SpoolOwner>())
-            count += new SpoolIndexer(_directory.Spool, owner, _routes(), _log).CatchUp(act => InTransaction(database, act));
+            count += new SpoolIndexer(_directory.Spool, owner, _routes(), _log).CatchUp(act => InTransaction(database, generation, act));
         if (count > 0)
             _log.TableRebuilt(_directory.Database, count);
-        InTransaction(database, table => table.SetFilled());
+        return InTransaction(database, generation, table => table.SetFilled());
     }
 
-    private void InTransaction(LiteDatabase database, Action<QueueTable> act)
+    private DatabaseState? InTransaction(LiteDatabase database, long newGeneration, Action<QueueTable> act)
     {
-        database.BeginTrans();
-        var table = new QueueTable(database, NewGeneration());
-        act(table);
-        table.SaveMeta();
-        database.Commit();
-    }
-
-    private long NewGeneration() => _time.GetUtcNow().Ticks;
-
-    private void MoveAside(Exception reason)
-    {
-        string suffix = $".broken-{_time.GetUtcNow():yyyyMMddTHHmmssfff}";
-        foreach (string file in new[] { _directory.Database, Path.Combine(_directory.Root, "mfrelay-log.db") })
+        FromLiteDb(database.BeginTrans);
+        try
         {
-            if (File.Exists(file))
-                File.Move(file, file + suffix);
+            var table = new QueueTable(database, newGeneration, EnsureRoom);
+            DatabaseState before = table.State;
+            act(table);
+            table.SaveMeta();
+            FromLiteDb(database.Commit);
+            return table.State == before ? null : table.State;
         }
-        _log.DatabaseBroken(_directory.Database, _directory.Database + suffix, reason.Message);
+        catch (Exception e) when (BrokenTableException.IsBroken(e))
+        {
+            // The work's own fault. After any other, the engine is closed and forgets what was not committed.
+            FromLiteDb(database.Rollback);
+            throw;
+        }
+    }
+
+    private void EnsureRoom()
+    {
+        if (new DriveInfo(_directory.Root).AvailableFreeSpace < RoomToChange)
+            throw SpoolWriter.NoRoom($"less than {RoomToChange >> 20} MiB are free");
+    }
+
+    private static T FromLiteDb<T>(Func<T> act)
+    {
+        try
+        {
+            return act();
+        }
+        catch (Exception e) when (BrokenTableException.IsBroken(e))
+        {
+            throw new BrokenTableException(e);
+        }
+    }
+
+    private bool TryMoveAside(BrokenTableException reason)
+    {
+        string aside = FreeName(_directory.Database);
+        try
+        {
+            if (File.Exists(LogFile))
+                File.Move(LogFile, FreeName(LogFile));
+            if (File.Exists(_directory.Database))
+                File.Move(_directory.Database, aside);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _log.Unexpected(_directory.Database, e);
+            return false;
+        }
+        _log.DatabaseBroken(_directory.Database, aside, reason.Message);
+        return true;
+    }
+
+    private string FreeName(string file)
+    {
+        string name = $"{file}.broken-{_time.GetUtcNow():yyyyMMddTHHmmssfff}";
+        string free = name;
+        for (int i = 2; File.Exists(free); i++)
+            free = $"{name}-{i}";
+        return free;
     }
 
     private abstract class Work

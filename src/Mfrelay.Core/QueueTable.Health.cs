@@ -13,7 +13,23 @@ public sealed partial class QueueTable
 {
     private readonly ILiteCollection<BsonDocument> _health;
 
-    public void PutHealth(MailServerHealth health) => _health.Upsert(new BsonDocument
+    public void PutHealth(MailServerHealth health)
+    {
+        BeginChange();
+        FromLiteDb(health, static (table, health) => table._health.Upsert(ToBson(health)));
+    }
+
+    public void DeleteHealth(MailServerHealth health)
+    {
+        BeginChange();
+        FromLiteDb(health, static (table, health) => table._health.Delete(HealthId(health)));
+    }
+
+    /// <summary>The rows of both processes.</summary>
+    public IReadOnlyList<MailServerHealth> ReadHealth() =>
+        FromLiteDb(0, static (table, _) => table._health.FindAll().Select(HealthFromBson).ToArray());
+
+    internal static BsonDocument ToBson(MailServerHealth health) => new()
     {
         ["_id"] = HealthId(health),
         ["w"] = (int)health.Owner,
@@ -31,12 +47,9 @@ public sealed partial class QueueTable
         ["t"] = health.Announced.Tls,
         ["y"] = Milliseconds(health.Announced.CertificateExpiry),
         ["m"] = Milliseconds(health.LastDelivery),
-    });
+    };
 
-    public void DeleteHealth(MailServerHealth health) => _health.Delete(HealthId(health));
-
-    /// <summary>The rows of both processes.</summary>
-    public IReadOnlyList<MailServerHealth> ReadHealth() => [.. _health.FindAll().Select(row => new MailServerHealth
+    internal static MailServerHealth HealthFromBson(BsonDocument row) => new()
     {
         Owner = (HealthOwner)row["w"].AsInt32,
         Domain = row["d"].AsString,
@@ -50,7 +63,7 @@ public sealed partial class QueueTable
         NextCheck = Time(row["x"].AsInt64),
         Announced = new Announcement(row["a"].AsString, row["z"].AsInt64, row["t"].AsString, Time(row["y"].AsInt64)),
         LastDelivery = Time(row["m"].AsInt64),
-    })];
+    };
 
     private static string HealthId(MailServerHealth health) => $"{(int)health.Owner} {health.Domain} {health.Address}";
 

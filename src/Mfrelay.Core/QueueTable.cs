@@ -7,9 +7,10 @@ namespace Mfrelay.Core;
 /// <code>
 /// queue: _id key, q queue id, s segment, o offset, z size, a arrival (ms), f reverse-path, r route, n ordinals, t forward-paths,
 ///        and when not their default: k attempts, x next attempt (ms), h hold, l last reply
-/// meta:  _id 1, v version, g generation, f filled, k next key, s0 o0 s1 o1 how far the segments of server and client are indexed
+/// meta:  _id 1, v version, g generation, c changes, f filled, k next key, s0 o0 s1 o1 how far the segments of server and client are indexed
 /// </code>
 /// Field names and numbers are frozen by a test. The key ascends, so "what is new" is a range of the primary index; there is no other index.
+/// LiteDB reads pages late and has no checksums: whatever comes out of it, of whatever type, is a <see cref="BrokenTableException"/> here.
 /// </summary>
 public sealed partial class QueueTable
 {
@@ -19,25 +20,30 @@ public sealed partial class QueueTable
     private readonly ILiteCollection<BsonDocument> _queue;
     private readonly ILiteCollection<BsonDocument> _metaCollection;
     private readonly BsonDocument _meta;
-    private bool _metaChanged;
+    private readonly Action? _beforeChange;
+    private bool _changed;
 
-    internal QueueTable(LiteDatabase database, long newGeneration)
+    /// <param name="beforeChange">Called before the first change: throws IOException when there is no room for one.</param>
+    internal QueueTable(LiteDatabase database, long newGeneration, Action? beforeChange = null)
     {
         _queue = database.GetCollection("queue", BsonAutoId.Int64);
         _health = database.GetCollection("health");
         _metaCollection = database.GetCollection("meta", BsonAutoId.Int32);
-        BsonDocument? meta = _metaCollection.FindById(MetaId);
-        if (meta is null)
-        {
-            meta = new BsonDocument { ["_id"] = MetaId, ["v"] = Version, ["g"] = newGeneration, ["k"] = 1L };
-            _metaChanged = true;
-        }
+        _beforeChange = beforeChange;
+        _meta = FromLiteDb(newGeneration, static (table, generation) => table._metaCollection.FindById(MetaId) is { } meta
+            ? CheckMeta(meta)
+            : new BsonDocument { ["_id"] = MetaId, ["v"] = Version, ["g"] = generation, ["c"] = 0L, ["k"] = 1L });
+    }
+
+    private static BsonDocument CheckMeta(BsonDocument meta)
+    {
         if (meta["v"].AsInt32 > Version)
         {
             throw new StateException(
                 $"mfrelay.db has format {meta["v"].AsInt32}; this program knows {Version}. Nothing was changed. Install the newer version again");
         }
-        _meta = meta;
+        _ = meta["g"].AsInt64 + meta["c"].AsInt64 + meta["k"].AsInt64;
+        return meta;
     }
 
     /// <summary>The database has been filled from the spool since it was made.</summary>
@@ -45,12 +51,15 @@ public sealed partial class QueueTable
 
     internal void SetFilled()
     {
+        BeginChange();
         _meta["f"] = true;
-        _metaChanged = true;
     }
 
     /// <summary>Another number means: the table was rebuilt, every key is another.</summary>
     public long Generation => _meta["g"].AsInt64;
+
+    /// <summary>Ascends with every transaction that changes something: what tells an older copy of the database from the real one.</summary>
+    internal DatabaseState State => new(Generation, _meta["c"].AsInt64);
 
     /// <summary>How far the spool segments of a process are in the table.</summary>
     public SpoolPosition Mark(SpoolOwner owner) =>
@@ -58,9 +67,9 @@ public sealed partial class QueueTable
 
     public void SetMark(SpoolOwner owner, SpoolPosition end)
     {
+        BeginChange();
         _meta[$"s{(int)owner}"] = end.Segment;
         _meta[$"o{(int)owner}"] = end.Offset;
-        _metaChanged = true;
     }
 
     /// <summary>
@@ -85,31 +94,64 @@ public sealed partial class QueueTable
 
     public void Insert(IEnumerable<Delivery> deliveries)
     {
-        long key = _meta["k"].AsInt64;
         foreach (Delivery delivery in deliveries)
-            _queue.Insert(ToBson(delivery with { Key = key++ }));
-        _meta["k"] = key;
-        _metaChanged = true;
+        {
+            BeginChange();
+            long key = _meta["k"].AsInt64;
+            FromLiteDb(delivery with { Key = key }, static (table, row) => table._queue.Insert(ToBson(row)));
+            _meta["k"] = key + 1;
+        }
     }
 
     /// <summary>Rows above a key, in ascending order.</summary>
     public IReadOnlyList<Delivery> ReadAfter(long key, int limit) =>
-        [.. _queue.Find(Query.GT("_id", key), 0, limit).Select(FromBson)];
+        FromLiteDb((key, limit), static (table, range) =>
+            table._queue.Find(Query.GT("_id", range.key), 0, range.limit).Select(FromBson).ToArray());
 
-    public Delivery? Find(long key) => _queue.FindById(key) is { } row ? FromBson(row) : null;
+    public Delivery? Find(long key) => FromLiteDb(key, static (table, key) => table._queue.FindById(key) is { } row ? FromBson(row) : null);
 
     /// <summary>False when the row is gone: somebody settled it meanwhile.</summary>
-    public bool Update(Delivery delivery) => _queue.Update(ToBson(delivery));
+    public bool Update(Delivery delivery)
+    {
+        BeginChange();
+        return FromLiteDb(delivery, static (table, delivery) => table._queue.Update(ToBson(delivery)));
+    }
 
-    public bool Delete(long key) => _queue.Delete(key);
+    public bool Delete(long key)
+    {
+        BeginChange();
+        return FromLiteDb(key, static (table, key) => table._queue.Delete(key));
+    }
 
-    public int Count() => _queue.Count();
+    public int Count() => FromLiteDb(0, static (table, _) => table._queue.Count());
 
+    /// <summary>Last in a transaction that changed something.</summary>
     internal void SaveMeta()
     {
-        if (_metaChanged)
-            _metaCollection.Upsert(_meta);
-        _metaChanged = false;
+        if (!_changed)
+            return;
+        _meta["c"] = _meta["c"].AsInt64 + 1;
+        FromLiteDb(0, static (table, _) => table._metaCollection.Upsert(table._meta));
+        _changed = false;
+    }
+
+    private void BeginChange()
+    {
+        if (!_changed)
+            _beforeChange?.Invoke();
+        _changed = true;
+    }
+
+    private T FromLiteDb<TArgument, T>(TArgument argument, Func<QueueTable, TArgument, T> act)
+    {
+        try
+        {
+            return act(this, argument);
+        }
+        catch (Exception e) when (BrokenTableException.IsBroken(e))
+        {
+            throw new BrokenTableException(e);
+        }
     }
 
     internal static BsonDocument ToBson(Delivery delivery)
@@ -168,4 +210,22 @@ public sealed partial class QueueTable
             LastReply = row.TryGetValue("l", out BsonValue reply) ? reply.AsString : "",
         };
     }
+}
+
+/// <summary>Which state of the database this is. A lower one than was seen before is an older copy.</summary>
+internal readonly record struct DatabaseState(long Generation, long Changes)
+{
+    public bool IsOlderThan(DatabaseState other) =>
+        Generation < other.Generation || (Generation == other.Generation && Changes < other.Changes);
+}
+
+/// <summary>The database cannot be read or does not make sense: it is made again from the spool.</summary>
+internal sealed class BrokenTableException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    public BrokenTableException(Exception reason) : this(reason.Message, reason)
+    {
+    }
+
+    /// <summary>False for what says nothing about the file: no room or no file handles left, a newer version's format.</summary>
+    public static bool IsBroken(Exception e) => e is not (BrokenTableException or StateException) && !SpoolWriter.Passes(e);
 }

@@ -90,7 +90,7 @@ public sealed class RouteTable
     /// </summary>
     public IEnumerable<Delivery> Split(Envelope envelope, SpoolPosition position, long size) =>
         envelope.Recipients
-            .Select((recipient, ordinal) => (recipient, ordinal, route: NameOf(recipient.ForwardPath)))
+            .Select((recipient, ordinal) => (recipient, ordinal, route: NameFor(recipient.ForwardPath)))
             .GroupBy(item => item.route, StringComparer.Ordinal)
             .Select(group => new Delivery
             {
@@ -103,6 +103,7 @@ public sealed class RouteTable
                 Recipients = [.. group.Select(item => new OpenRecipient(item.ordinal, item.recipient.ForwardPath))],
             });
 
-    private string NameOf(string forwardPath) =>
+    /// <summary>The name of the route for an address; its own domain where no entry fits.</summary>
+    public string NameFor(string forwardPath) =>
         ForAddress(forwardPath)?.Name ?? forwardPath[(forwardPath.LastIndexOf('@') + 1)..].ToLowerInvariant();
 }

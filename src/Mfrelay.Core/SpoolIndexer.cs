@@ -30,7 +30,7 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
 
         foreach (long segment in SpoolScanner.Segments(spool))
         {
-            if (segment < mark.Segment || SpoolScanner.OwnerOf(spool, segment) != owner)
+            if (segment < mark.Segment || !IsOurs(segment))
                 continue;
             SettledSet settled = DoneJournal.Read(spool, segment);
             long from = segment == mark.Segment ? mark.Offset : 0;
@@ -57,32 +57,56 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
         long highest = 0;
         foreach (long segment in SpoolScanner.Segments(spool))
         {
-            string path = Path.Combine(spool, SpoolFormat.SegmentName(segment));
             highest = Math.Max(highest, segment);
-            if (SegmentSeal.Read(path, segment) is { } seal)
-                highest = Math.Max(highest, seal.Id.Value);
-            else if (SpoolScanner.OwnerOf(spool, segment) is { } writer)
-                highest = writer == owner ? Math.Max(highest, SealLeftover(spool, segment, path, log)) : highest;
-            else if (new FileInfo(path).Length <= SpoolFormat.SegmentHeaderLength)
-                File.Delete(path); // a crash between making the file and writing its header
+            try
+            {
+                highest = Math.Max(highest, SealOrRemove(spool, owner, segment, log));
+            }
+            catch (FileNotFoundException)
+            {
+                // All of it was settled meanwhile.
+            }
         }
         if (owner == SpoolOwner.Server)
             RemoveUnnamedData(spool);
         return highest;
     }
 
+    private static long SealOrRemove(string spool, SpoolOwner owner, long segment, MailLog log)
+    {
+        string path = Path.Combine(spool, SpoolFormat.SegmentName(segment));
+        if (SegmentSeal.Read(path, segment) is { } seal)
+            return seal.Id.Value;
+        SpoolOwner? writer = SpoolScanner.OwnerOf(spool, segment);
+        if (writer is null && new FileInfo(path).Length <= SpoolFormat.SegmentHeaderLength)
+        {
+            // A crash between making the file and writing its header.
+            if (!SpoolScanner.IsInUse(path))
+                File.Delete(path);
+            return 0;
+        }
+        return (writer ?? SpoolOwner.Server) == owner ? SealLeftover(spool, segment, path, log) : 0;
+    }
+
     private static long SealLeftover(string spool, long segment, string path, MailLog log)
     {
         long end = SpoolFormat.SegmentHeaderLength;
-        int recipients = 0;
+        int recipients = 0, unsure = 0;
         long highest = segment;
         foreach (ScannedRecord record in SpoolScanner.Scan(spool, segment, 0, checkData: true))
         {
             // Damage with something sound behind it stays, for the reader to set aside; damage at the end is a torn write.
-            if (record.Damage is null)
+            if (record.Damage is not null)
+            {
+                // Its mail data is damaged but it will be in the table: the segment must outlive those behind it.
+                if (record.Envelope is not null)
+                    unsure += record.Head.Recipients;
+            }
+            else
             {
                 end = record.End.Offset;
-                recipients += record.Head.Recipients;
+                recipients += record.Head.Recipients + unsure;
+                unsure = 0;
                 highest = Math.Max(highest, record.Head.Id.Value);
             }
         }
@@ -100,9 +124,10 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
     /// <summary>A crash may leave mail data whose record was not written: it was never acknowledged.</summary>
     private static void RemoveUnnamedData(string spool)
     {
-        foreach (string path in Directory.EnumerateFiles(spool, "*.tmp"))
+        foreach (string path in Directory.GetFiles(spool, "*.tmp").Where(path => !SpoolScanner.IsInUse(path)))
             File.Delete(path);
-        string[] files = Directory.GetFiles(spool, "*.dat");
+        // In this order: what the other process still writes now may have a record, and be closed, a moment later.
+        string[] files = [.. Directory.GetFiles(spool, "*.dat").Where(path => !SpoolScanner.IsInUse(path))];
         if (files.Length == 0)
             return;
         var named = new HashSet<string>(StringComparer.Ordinal);
@@ -110,7 +135,7 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
         {
             foreach (ScannedRecord record in SpoolScanner.Scan(spool, segment, 0, checkData: false))
             {
-                if (record.Damage is not null)
+                if (record.Damage is not null && record.Envelope is null && !record.Head.IsMessage)
                     return; // a record that names one may be lost in there: keep them all
                 if (record.Head.Kind == RecordKind.LargeMessage)
                     named.Add(SpoolFormat.LargeDataName(record.Head.Id));
@@ -120,6 +145,19 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
         {
             if (!named.Contains(Path.GetFileName(path)))
                 File.Delete(path);
+        }
+    }
+
+    /// <summary>A segment whose header is damaged has no owner that could be known: the server's.</summary>
+    private bool IsOurs(long segment)
+    {
+        try
+        {
+            return (SpoolScanner.OwnerOf(spool, segment) ?? SpoolOwner.Server) == owner;
+        }
+        catch (FileNotFoundException)
+        {
+            return false; // all of it was settled meanwhile
         }
     }
 
@@ -163,8 +201,9 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
             return;
         byte[] bytes = new byte[Math.Min(end - start, 64 * 1024 * 1024)];
         int n = RandomAccess.Read(from, bytes, start);
-        using (SafeFileHandle to = File.OpenHandle(path, FileMode.Create, FileAccess.Write))
-            RandomAccess.Write(to, bytes.AsSpan(0, n), 0);
+        string unfinished = $"{path}.{Environment.ProcessId}";
+        File.WriteAllBytes(unfinished, bytes.AsSpan(0, n));
+        File.Move(unfinished, path, overwrite: true);
         log.SpoolDamaged(SpoolFormat.SegmentName(segment), start, end - start, reason, path);
     }
 }

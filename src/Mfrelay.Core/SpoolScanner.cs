@@ -25,7 +25,7 @@ internal static class SpoolScanner
         return segments;
     }
 
-    /// <summary>Who wrote the segment; null when its header is damaged.</summary>
+    /// <summary>Who wrote the segment; null when its header is damaged. Its records do not need one: they carry the segment's id.</summary>
     public static SpoolOwner? OwnerOf(string spool, long segment)
     {
         using SafeFileHandle file = Open(spool, segment);
@@ -40,7 +40,9 @@ internal static class SpoolScanner
     /// </summary>
     public static IEnumerable<ScannedRecord> Scan(string spool, long segment, long from, bool checkData)
     {
-        using SafeFileHandle file = Open(spool, segment);
+        using SafeFileHandle? file = OpenIfThere(spool, segment);
+        if (file is null)
+            yield break; // all of it was settled meanwhile
         long length = RandomAccess.GetLength(file);
         byte[] bytes = new byte[SpoolFormat.HeadLength];
         for (long at = Math.Max(from, SpoolFormat.SegmentHeaderLength); at < length;)
@@ -121,6 +123,35 @@ internal static class SpoolScanner
             }
         }
         return length;
+    }
+
+    /// <summary>
+    /// True when a living process has the file open: .NET holds a shared flock on every open file, and the kernel frees it with the
+    /// process. Also true for one that is gone.
+    /// </summary>
+    internal static bool IsInUse(string path)
+    {
+        try
+        {
+            File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None).Dispose();
+            return false;
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+    }
+
+    private static SafeFileHandle? OpenIfThere(string spool, long segment)
+    {
+        try
+        {
+            return Open(spool, segment);
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
     }
 
     internal static SafeFileHandle Open(string spool, long segment) =>

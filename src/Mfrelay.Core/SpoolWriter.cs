@@ -18,6 +18,8 @@ public sealed class SpoolWriter : IDisposable
     private const int BatchLimit = 1024 * 1024;
     private const int NoSpace = 28;       // ENOSPC
     private const int QuotaExceeded = 122; // EDQUOT
+    private const int SystemTableFull = 23; // ENFILE
+    private const int TooManyFiles = 24;   // EMFILE
 
     private readonly SpoolOwner _owner;
     private readonly QueueIdSource _ids;
@@ -53,8 +55,12 @@ public sealed class SpoolWriter : IDisposable
 
     public IncomingMessage NewMessage() => new(this);
 
-    internal static SpoolResult ResultOf(IOException e) =>
-        (e.HResult & 0xFFFF) is NoSpace or QuotaExceeded ? SpoolResult.Full : SpoolResult.Failed;
+    internal static SpoolResult ResultOf(IOException e) => e.HResult is NoSpace or QuotaExceeded ? SpoolResult.Full : SpoolResult.Failed;
+
+    /// <summary>A want that is over when somebody gives something back: room, file handles. Nothing is broken.</summary>
+    internal static bool Passes(Exception e) => e is IOException { HResult: NoSpace or QuotaExceeded or SystemTableFull or TooManyFiles };
+
+    internal static IOException NoRoom(string message) => new(message, NoSpace);
 
     internal void Enqueue(IncomingMessage message)
     {
@@ -127,15 +133,17 @@ public sealed class SpoolWriter : IDisposable
                 _recipients += record.Envelope.Recipients.Count;
                 _highest = new QueueId(Math.Max(_highest.Value, record.Envelope.Id.Value));
             }
-            _durable(records);
             result = SpoolResult.Durable;
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             count = Math.Max(count, 1);
-            result = ResultOf(e);
+            result = e is IOException io ? ResultOf(io) : SpoolResult.Failed;
             GiveUpSegment();
         }
+        // Not in the try: what fails in there must not turn durable mail into refused mail.
+        if (result == SpoolResult.Durable)
+            _durable(records);
         for (int i = first; i < first + count; i++)
             waiting[i].Complete(result);
         if (_end >= _segmentLimit)

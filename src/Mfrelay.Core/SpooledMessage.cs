@@ -49,10 +49,11 @@ public sealed class SpooledMessage : IDisposable
     }
 
     /// <summary>Null, with the reason, when the record is not there or does not match its checksums.</summary>
-    internal static SpooledMessage? Open(string spool, SafeFileHandle segmentFile, SpoolPosition position, long sizeHint, out string? damage)
+    internal static SpooledMessage? Open(string spool, SafeFileHandle segmentFile, Delivery delivery, out string? damage)
     {
+        SpoolPosition position = delivery.Position;
         byte[] bytes = ArrayPool<byte>.Shared.Rent(
-            SpoolFormat.HeadLength + EnvelopeGuess + (int)Math.Min(sizeHint, IncomingMessage.MemoryLimit));
+            SpoolFormat.HeadLength + EnvelopeGuess + (delivery.Size <= IncomingMessage.MemoryLimit ? (int)delivery.Size : 0));
         SpooledMessage? message = null;
         try
         {
@@ -60,6 +61,11 @@ public sealed class SpooledMessage : IDisposable
             if (!RecordHead.TryRead(bytes.AsSpan(0, n), position.Segment, out RecordHead head) || !head.IsMessage)
             {
                 damage = "no record begins here";
+                return null;
+            }
+            if (head.Id != delivery.Id)
+            {
+                damage = $"the record there is {head.Id}";
                 return null;
             }
             if (n < head.RecordLength)
@@ -105,13 +111,19 @@ public sealed class SpooledMessage : IDisposable
             return null;
         }
         SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        if (RandomAccess.GetLength(file) != head.DataLength || SpoolScanner.Checksum(file, 0, head.DataLength) != head.DataCrc)
+        SpooledMessage? message = null;
+        try
         {
-            file.Dispose();
-            return null;
+            if (RandomAccess.GetLength(file) != head.DataLength || SpoolScanner.Checksum(file, 0, head.DataLength) != head.DataCrc)
+                return null;
+            damage = null;
+            return message = new SpooledMessage(envelope, head.DataLength, eightBit, default, file, null);
         }
-        damage = null;
-        return new SpooledMessage(envelope, head.DataLength, eightBit, default, file, null);
+        finally
+        {
+            if (message is null)
+                file.Dispose();
+        }
     }
 }
 
@@ -125,23 +137,21 @@ public sealed class SpoolReader(string spool) : IDisposable
     /// <summary>Null, with the reason, when the message cannot be read.</summary>
     public SpooledMessage? Open(Delivery delivery, out string? damage)
     {
-        SafeFileHandle? file = null;
-        bool held = false;
-        try
+        while (true)
         {
-            file = SegmentFile(delivery.Position.Segment);
-            file.DangerousAddRef(ref held);
-            return SpooledMessage.Open(spool, file, delivery.Position, delivery.Size, out damage);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            damage = e.Message;
-            return null;
-        }
-        finally
-        {
-            if (held)
-                file!.DangerousRelease();
+            try
+            {
+                return SpooledMessage.Open(spool, SegmentFile(delivery.Position.Segment), delivery, out damage);
+            }
+            catch (ObjectDisposedException)
+            {
+                // Another thread needed room for another segment: opened again.
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                damage = e.Message;
+                return null;
+            }
         }
     }
 

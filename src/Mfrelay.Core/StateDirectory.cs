@@ -1,4 +1,5 @@
 using System.Globalization;
+using Microsoft.Win32.SafeHandles;
 
 namespace Mfrelay.Core;
 
@@ -28,8 +29,15 @@ public sealed class StateDirectory
         var directory = new StateDirectory(Path.GetFullPath(path));
         try
         {
+            string format = Path.Combine(directory.Root, "format");
+            bool isNew = !File.Exists(format);
+            if (!isNew)
+                CheckFormat(format);
+            Directory.CreateDirectory(directory.Root, Private);
+            Directory.CreateDirectory(Path.Combine(directory.Root, "queue"), Private);
             Directory.CreateDirectory(directory.Spool, Private);
-            CheckFormat(Path.Combine(directory.Root, "format"));
+            if (isNew)
+                WriteFormat(format);
             // A directory that one may enter but not write is found now and not with the first message.
             Native.OpenLockFile(Path.Combine(directory.Root, "lease.db")).Dispose();
             string probe = Path.Combine(directory.Spool, $".probe-{Environment.ProcessId}");
@@ -45,13 +53,18 @@ public sealed class StateDirectory
         return directory;
     }
 
+    // Under another name first: a crash leaves no empty file, which the next start would have to refuse.
+    private static void WriteFormat(string file)
+    {
+        string unfinished = $"{file}.{Environment.ProcessId}";
+        File.WriteAllText(unfinished, $"mfrelay {Version}\n");
+        using (SafeFileHandle handle = File.OpenHandle(unfinished, FileMode.Open, FileAccess.ReadWrite))
+            Native.DataSync(handle);
+        File.Move(unfinished, file, overwrite: true);
+    }
+
     private static void CheckFormat(string file)
     {
-        if (!File.Exists(file))
-        {
-            File.WriteAllText(file, $"mfrelay {Version}\n");
-            return;
-        }
         string[] words = File.ReadAllText(file).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
         if (words is not ["mfrelay", var number] || !int.TryParse(number, CultureInfo.InvariantCulture, out int version) || version < 1)
             throw new StateException($"{file} is not what mfrelay writes: expected 'mfrelay {Version}'. Is this another program's directory?");

@@ -37,11 +37,13 @@ public sealed class WakeSocket : IDisposable
         }
     }
 
-    /// <summary>Completes at the next wake.</summary>
+    /// <summary>Completes at the next wake; those that wait together count as one.</summary>
     public async ValueTask WaitAsync(CancellationToken cancel)
     {
         byte[] buffer = new byte[1];
         await _socket.ReceiveAsync(buffer, SocketFlags.None, cancel).ConfigureAwait(false);
+        while (_socket.Available > 0)
+            await _socket.ReceiveAsync(buffer, SocketFlags.None, cancel).ConfigureAwait(false);
     }
 
     public void Dispose()

@@ -24,6 +24,7 @@ internal sealed class MailQueue : IDisposable
         Spool = new SpoolWriter(directory.Spool, SpoolOwner.Server, Ids, records => _ = IndexAsync(records));
     }
 
+    public QueueStore Store => _store;
     public QueueIdSource Ids { get; }
     public SpoolWriter Spool { get; }
 

@@ -10,6 +10,12 @@ internal sealed class MailTransaction
     public bool SmtpUtf8 { get; init; }
     public DsnReturn Return { get; init; }
     public string? EnvelopeId { get; init; }
+    /// <summary>SIZE= of MAIL.</summary>
+    public long? DeclaredSize { get; init; }
+
+    /// <summary>Octets that the mail servers of all recipients so far take (S11).</summary>
+    public long SizeLimit { get; set; } = long.MaxValue;
+
     public List<Recipient> Recipients { get; } = new(1);
 
     /// <summary>Assigned when mail data begins.</summary>

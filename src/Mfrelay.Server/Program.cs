@@ -9,14 +9,50 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Hosting.Systemd;
 
-return await DaemonProgram.RunAsync("mf-smtp-server", args, static async (settings, log) =>
+return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon =>
 {
-    var admission = new Admission(settings);
+    Settings settings = daemon.Settings;
+    TimeProvider time = TimeProvider.System;
     StateDirectory directory = StateDirectory.Open(settings.StateDirectory);
-    using MailQueue queue = await MailQueue.OpenAsync(directory, () => admission, log, TimeProvider.System);
-    var services = new SmtpServices(() => admission, queue, log, TimeProvider.System);
+    using SoleProcess sole = SoleProcess.Enter(directory, "mf-smtp-server");
+    Admission admission = new(settings, health: null);
+    using MailQueue queue = await MailQueue.OpenAsync(directory, () => Volatile.Read(ref admission), daemon.Log, time);
+    await using var health = new HealthMonitor(settings, queue.Store, daemon.Log, time, static (server, settings, cancel) =>
+        new MailServerProbe(settings.HostName, settings.Server.CheckTimeout, TimeProvider.System).RunAsync(server, null, cancel));
+    // S7: the first round of checks ends before anybody is let in, and so before READY.
+    await health.ApplyAsync(settings);
+    Volatile.Write(ref admission, new Admission(settings, health));
+    var services = new SmtpServices(() => Volatile.Read(ref admission), queue, daemon.Log, time);
 
+    await using WebApplication app = Build(settings, services);
+    daemon.OnReload(
+        changed =>
+        {
+            _ = health.ApplyAsync(changed);
+            Volatile.Write(ref admission, new Admission(changed, health));
+            return Task.FromResult($"mail_server={changed.MailServers.Count}");
+        },
+        NeedRestart,
+        app.Services.GetService<ISystemdNotifier>());
+    app.Lifetime.ApplicationStarted.Register(() =>
+    {
+        foreach (IPEndPoint address in settings.Server.Listen)
+            daemon.Log.Listening(address.ToString());
+        daemon.Log.Started("mf-smtp-server");
+    });
+    // Begun as soon as the signal comes: sessions end while Kestrel closes its listeners.
+    Task? draining = null;
+    app.Lifetime.ApplicationStopping.Register(() => draining = services.StopAsync(daemon.Settings.Server.ShutdownTimeout));
+    await app.StartAsync();
+    await app.WaitForShutdownAsync();
+    if (draining is not null)
+        await draining;
+});
+
+static WebApplication Build(Settings settings, SmtpServices services)
+{
     WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
     builder.WebHost.UseKestrelCore();
     builder.Services.AddSingleton(services);
@@ -30,23 +66,16 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async (settin
             kestrel.Listen(address, listener => listener.UseConnectionHandler<SmtpConnectionHandler>());
     });
     DaemonProgram.AddSystemd(builder.Services);
+    return builder.Build();
+}
 
-    await using WebApplication app = builder.Build();
-    app.Lifetime.ApplicationStarted.Register(() =>
-    {
-        foreach (IPEndPoint address in settings.Server.Listen)
-            log.Listening(address.ToString());
-        log.Started("mf-smtp-server");
-    });
-    // Begun as soon as the signal comes: sessions end while Kestrel closes its listeners.
-    Task? draining = null;
-    app.Lifetime.ApplicationStopping.Register(() => draining = services.StopAsync(settings.Server.ShutdownTimeout));
-    await app.StartAsync();
-    await app.WaitForShutdownAsync();
-    if (draining is not null)
-        await draining;
-    return 0;
-});
+static IEnumerable<string> NeedRestart(Settings before, Settings after)
+{
+    if (!before.Server.Listen.SequenceEqual(after.Server.Listen))
+        yield return "server.listen";
+    foreach (string key in DaemonProgram.NeedRestart(before, after))
+        yield return key;
+}
 
 static Socket BindAlone(EndPoint endPoint)
 {

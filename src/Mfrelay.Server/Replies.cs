@@ -37,6 +37,7 @@ internal static class Replies
     public static readonly Reply MailFirst = Reply.Of(503, "5.5.1", "MAIL first");
     public static readonly Reply NoValidRecipients = Reply.Of(554, "5.5.1", "No valid recipients");
     public static readonly Reply DataInsideBdat = Reply.Of(503, "5.5.1", "DATA and BDAT cannot be mixed");
+    public static readonly Reply RcptInsideBdat = Reply.Of(503, "5.5.1", "No recipients after the first chunk");
     public static readonly Reply TransactionFailed = Reply.Of(503, "5.5.1", "A chunk was refused: RSET first");
 
     // Policy and limits
@@ -56,6 +57,11 @@ internal static class Replies
     public static readonly Reply StorageFailed = Reply.Of(451, "4.3.0", "Local error, try again later");
     public static readonly Reply Timeout = Reply.Of(421, "4.4.2", "Timeout, closing the connection");
     public static readonly Reply ShuttingDown = Reply.Of(421, "4.3.2", "Service shutting down");
+
+    public static readonly Reply TooLargeForRoute = Reply.Of(552, "5.3.4", "Message size exceeds the limit of the recipient's mail server");
+
+    /// <summary>RFC 5321 4.2.3; S7 and S8.</summary>
+    public static Reply ServiceNotAvailable(string hostName) => Reply.Of(421, "4.4.1", $"{hostName} Service not available");
 
     public static Reply Queued(QueueId id) => Reply.Of(250, "2.0.0", $"Ok: queued as {id}");
     public static Reply Greeting(string hostName) => Reply.Of(220, "", $"{hostName} ESMTP mfrelay");

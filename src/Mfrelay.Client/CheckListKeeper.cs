@@ -1,0 +1,155 @@
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>
+/// The check list of this process (C1 to C6): hears of failed and successful deliveries, checks what is listed, says when a mail server
+/// comes off. Decisions are <see cref="CheckList"/>'s; the rows in the health table make the list survive a restart (C11).
+/// </summary>
+internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func<MailServer, CancellationToken, Task<HealthEvent>> check)
+{
+    /// <summary>How often "last delivery" of a busy mail server is written.</summary>
+    private static readonly TimeSpan DeliveryNote = TimeSpan.FromMinutes(1);
+
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, MailServerHealth> _health = new(StringComparer.Ordinal);
+    private readonly HashSet<Task> _watches = [];
+
+    /// <summary>Takes over what an earlier run left in the table, for the mail servers that are still registered.</summary>
+    public async Task LoadAsync(Settings settings)
+    {
+        IReadOnlyList<MailServerHealth> rows = await store.RunAsync(table => table.ReadHealth());
+        lock (_gate)
+        {
+            foreach (MailServerHealth row in rows.Where(row => row.Owner == HealthOwner.Client))
+                _health.TryAdd(KeyOf(row.Domain, row.Address), row);
+        }
+        Apply(settings);
+    }
+
+    /// <summary>A new registered list: rows of removed mail servers go, what is listed is watched.</summary>
+    public void Apply(Settings settings)
+    {
+        lock (_gate)
+        {
+            var registered = settings.MailServers.ToDictionary(server => KeyOf(server.Domain, server.Address), StringComparer.Ordinal);
+            foreach ((string key, MailServerHealth row) in _health.ToArray())
+            {
+                if (registered.ContainsKey(key))
+                    continue;
+                _health.Remove(key);
+                _ = store.RunAsync(table =>
+                {
+                    table.DeleteHealth(row);
+                    return true;
+                });
+            }
+            foreach (MailServer server in settings.MailServers)
+            {
+                if (HealthOf(server).State == HealthState.Down)
+                    Watch(server);
+            }
+        }
+    }
+
+    public bool IsListed(MailServer server)
+    {
+        lock (_gate)
+            return HealthOf(server).State == HealthState.Down;
+    }
+
+    /// <summary>A delivery could not connect or timed out (C2).</summary>
+    public void DeliveryFailed(MailServer server, string error) => Note(server, new HealthEvent.DeliveryFailed(error));
+
+    /// <summary>A mail server took mail; cheap, since it happens with every message.</summary>
+    public void DeliverySucceeded(MailServer server)
+    {
+        lock (_gate)
+        {
+            MailServerHealth health = HealthOf(server);
+            if (health.State == HealthState.Reached && runner.Time.GetUtcNow() - health.LastDelivery < DeliveryNote)
+                return;
+        }
+        Note(server, new HealthEvent.DeliverySucceeded());
+    }
+
+    /// <summary>Completes when nothing is being checked; the checks end once the runner stops.</summary>
+    public Task WhenIdleAsync()
+    {
+        lock (_gate)
+            return Task.WhenAll(_watches);
+    }
+
+    private static string KeyOf(string domain, string address) => $"{domain} {address}";
+
+    private MailServerHealth HealthOf(MailServer server) =>
+        _health.GetValueOrDefault(KeyOf(server.Domain, server.Address)) ?? MailServerHealth.Of(HealthOwner.Client, server, runner.Time.GetUtcNow());
+
+    private void Note(MailServer server, HealthEvent what)
+    {
+        HealthState before;
+        HealthChange change;
+        lock (_gate)
+        {
+            MailServerHealth health = HealthOf(server);
+            before = health.State;
+            change = CheckList.Next(health, what, runner.Time.GetUtcNow(), runner.Settings.Client);
+            _health[KeyOf(server.Domain, server.Address)] = change.Health;
+            if (before != HealthState.Down && change.Health.State == HealthState.Down)
+                Watch(server);
+        }
+        runner.Log.Health(change);
+        _ = store.RunAsync(table =>
+        {
+            table.PutHealth(change.Health);
+            return true;
+        });
+        if (before == HealthState.Down && change.Health.State != HealthState.Down)
+            runner.Recovered(server);
+    }
+
+    // Under the lock.
+    private void Watch(MailServer server)
+    {
+        Task watch = Task.Run(() => WatchAsync(server));
+        _watches.Add(watch);
+        _ = watch.ContinueWith(
+            ended =>
+            {
+                lock (_gate)
+                    _watches.Remove(ended);
+            }, TaskScheduler.Default);
+    }
+
+    /// <summary>Checks one listed mail server until it is off the list (C5).</summary>
+    private async Task WatchAsync(MailServer server)
+    {
+        try
+        {
+            while (true)
+            {
+                TimeSpan wait;
+                lock (_gate)
+                {
+                    if (!_health.TryGetValue(KeyOf(server.Domain, server.Address), out MailServerHealth? health) || health.State != HealthState.Down)
+                        return;
+                    wait = health.NextCheck - runner.Time.GetUtcNow();
+                }
+                if (wait > TimeSpan.Zero)
+                    await Task.Delay(wait, runner.Time, runner.Stopping);
+                HealthEvent what = await check(server, runner.Stopping);
+                if (runner.Stopping.IsCancellationRequested)
+                    return;
+                Note(server, what);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+        catch (Exception e)
+        {
+            runner.Log.Unexpected($"check of {server.Address}", e);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+using Mfrelay.Core;
+
+namespace Mfrelay.Server;
+
+/// <summary>
+/// Watches every registered mail server (S1 to S10): a loop each, which sleeps until its next check, asks the probe, and hands the answer
+/// to <see cref="ServerChecks"/>. The registered list may change while it runs; what stays on the list keeps its state.
+/// </summary>
+internal sealed class HealthMonitor : IAsyncDisposable
+{
+    private readonly QueueStore _store;
+    private readonly MailLog _log;
+    private readonly TimeProvider _time;
+    private readonly Func<MailServer, Settings, CancellationToken, Task<HealthEvent>> _probe;
+    private readonly Lock _gate = new();
+    private volatile Dictionary<MailServer, Watch> _watches = new(ReferenceEqualityComparer.Instance);
+    private Settings _settings;
+    private SemaphoreSlim _turns;
+
+    /// <param name="probe">One check: a connection, greeting and EHLO; never throws but for cancellation.</param>
+    public HealthMonitor(Settings settings, QueueStore store, MailLog log, TimeProvider time,
+        Func<MailServer, Settings, CancellationToken, Task<HealthEvent>> probe)
+    {
+        (_settings, _store, _log, _time, _probe) = (settings, store, log, time, probe);
+        _turns = new SemaphoreSlim(settings.Server.MaxChecks);
+    }
+
+    /// <summary>The server's own view (S12) of a mail server of the present list.</summary>
+    public MailServerHealth? HealthOf(MailServer server) => _watches.GetValueOrDefault(server)?.Health;
+
+    public HealthState StateOf(MailServer server) => HealthOf(server)?.State ?? HealthState.Unknown;
+
+    /// <summary>Takes over a registered list: added and changed entries are checked now, removed ones leave the health table (S1).</summary>
+    /// <returns>Completes when each entry has been checked once.</returns>
+    public Task ApplyAsync(Settings settings)
+    {
+        lock (_gate)
+        {
+            _settings = settings;
+            if (_turns.CurrentCount != settings.Server.MaxChecks)
+                _turns = new SemaphoreSlim(settings.Server.MaxChecks);
+            var before = _watches.Values.ToDictionary(watch => watch.Key, StringComparer.Ordinal);
+            var now = new Dictionary<MailServer, Watch>(ReferenceEqualityComparer.Instance);
+            foreach (MailServer server in settings.MailServers)
+            {
+                if (before.Remove(Watch.KeyOf(server), out Watch? watch))
+                    now[server] = watch;
+                else
+                    now[server] = Start(server);
+            }
+            _watches = now;
+            foreach (Watch gone in before.Values)
+                _ = gone.Cancel.CancelAsync();
+            _ = _store.RunAsync(RemoveStrangers(now.Values.Select(watch => watch.Key).ToHashSet(StringComparer.Ordinal)));
+            return Task.WhenAll(now.Values.Select(watch => watch.FirstCheck.Task));
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (Watch watch in _watches.Values)
+            await watch.Cancel.CancelAsync();
+        await Task.WhenAll(_watches.Values.Select(watch => watch.Loop));
+        _turns.Dispose();
+    }
+
+    private static Func<QueueTable, bool> RemoveStrangers(HashSet<string> registered) => table =>
+    {
+        foreach (MailServerHealth row in table.ReadHealth())
+        {
+            if (row.Owner == HealthOwner.Server && !registered.Contains($"{row.Domain} {row.Address}"))
+                table.DeleteHealth(row);
+        }
+        return true;
+    };
+
+    private Watch Start(MailServer server)
+    {
+        var watch = new Watch(server, MailServerHealth.Of(HealthOwner.Server, server, _time.GetUtcNow()));
+        watch.Loop = Task.Run(() => WatchAsync(watch));
+        return watch;
+    }
+
+    private async Task WatchAsync(Watch watch)
+    {
+        CancellationToken cancel = watch.Cancel.Token;
+        try
+        {
+            while (true)
+            {
+                TimeSpan wait = watch.Health.NextCheck - _time.GetUtcNow();
+                if (wait > TimeSpan.Zero)
+                    await Task.Delay(wait, _time, cancel);
+                await CheckAsync(watch, cancel);
+                watch.FirstCheck.TrySetResult();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Removed from the list, or stopping.
+        }
+        catch (Exception e)
+        {
+            _log.Unexpected($"check of {watch.Server.Address}", e);
+        }
+        watch.FirstCheck.TrySetResult();
+    }
+
+    private async Task CheckAsync(Watch watch, CancellationToken cancel)
+    {
+        SemaphoreSlim turns = _turns;
+        await turns.WaitAsync(cancel);
+        try
+        {
+            Apply(watch, new HealthEvent.CheckStarts());
+            Apply(watch, await _probe(watch.Server, _settings, cancel));
+        }
+        finally
+        {
+            turns.Release();
+        }
+        MailServerHealth health = watch.Health;
+        _ = _store.RunAsync(table =>
+        {
+            table.PutHealth(health);
+            return true;
+        });
+    }
+
+    private void Apply(Watch watch, HealthEvent what)
+    {
+        HealthChange change = ServerChecks.Next(watch.Health, what, _time.GetUtcNow(), _settings.Server, watch.Jitter(_settings.Server.CheckInterval));
+        watch.Health = change.Health;
+        _log.Health(change);
+    }
+
+    private sealed class Watch(MailServer server, MailServerHealth health)
+    {
+        private volatile MailServerHealth _health = health;
+
+        public MailServer Server { get; } = server;
+        public string Key { get; } = KeyOf(server);
+        public CancellationTokenSource Cancel { get; } = new();
+        public TaskCompletionSource FirstCheck { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public Task Loop { get; set; } = Task.CompletedTask;
+
+        public MailServerHealth Health
+        {
+            get => _health;
+            set => _health = value;
+        }
+
+        public static string KeyOf(MailServer server) => $"{server.Domain} {server.Address}";
+
+        /// <summary>Up to a sixtieth of the interval (a minute of an hour), always the same for one mail server.</summary>
+        public TimeSpan Jitter(TimeSpan interval) => interval / 60 * (Crc32C.Of(System.Text.Encoding.UTF8.GetBytes(Key)) / (double)uint.MaxValue);
+    }
+}

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Fetches the foreign peers from Debian: swaks, msmtp, python3-aiosmtpd as packages, and Postfix only
+# unpacked into a cache folder, so that no mail service starts, port 25 stays free and no other MTA is replaced.
+# Prints nothing when all is there. Safe to run again.
+set -eu
+cache=${MFRELAY_FOREIGN_CACHE:-/var/cache/mfrelay-foreign}
+export DEBIAN_FRONTEND=noninteractive
+
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+apt() { apt-get -qq "$@" >"$cache/apt.log" 2>&1; }
+
+# Package lists are only brought up to date when apt cannot do it with those it has.
+apt_or_update() { apt "$@" || { apt update && apt "$@"; } || { cat "$cache/apt.log" >&2; exit 1; }; }
+
+mkdir -p "$cache"
+missing=
+for package in swaks msmtp python3 python3-aiosmtpd; do
+    installed "$package" || missing="$missing $package"
+done
+[ -z "$missing" ] || { echo "installing$missing"; apt_or_update install -y --no-install-recommends $missing; }
+
+if [ ! -x "$cache/postfix/usr/sbin/smtp-sink" ]; then
+    echo "unpacking postfix into $cache/postfix"
+    rm -rf "$cache/postfix" "$cache/deb" && mkdir "$cache/deb" && cd "$cache/deb"
+    apt_or_update download postfix
+    dpkg -x postfix_*.deb "$cache/postfix.new"
+    libraries=$(dpkg-deb -f postfix_*.deb Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ ]*\).*/\1/p')
+    for library in $libraries; do
+        installed "$library" || { echo "installing $library"; apt_or_update install -y --no-install-recommends "$library"; }
+    done
+    mv "$cache/postfix.new" "$cache/postfix" && rm -rf "$cache/deb"
+fi
