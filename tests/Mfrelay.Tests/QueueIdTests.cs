@@ -40,7 +40,7 @@ public sealed class QueueIdTests
         var random = new Random(1);
         long[] values = [.. Enumerable.Range(0, 5000).Select(i => random.NextInt64() >> (i % 60)).Order()];
         string[] texts = [.. values.Select(value => new QueueId(value).ToString())];
-        Assert.Equal(texts.Order(StringComparer.Ordinal), texts);
+        Assert.Equal(string.Join('\n', texts.Order(StringComparer.Ordinal)), string.Join('\n', texts));
     }
 
     [Fact]

@@ -126,7 +126,7 @@ public sealed class QueueStoreTests : IDisposable
         Assert.Equal(records.Skip(100).Select(record => record.Position), now.Rows.Select(row => row.Position));
         Assert.True(now.Generation > generation);
         string[] aside = Directory.GetFileSystemEntries(_state.Directory.Root, "mfrelay*.broken-*");
-        Assert.Equal(damage == "deleted" || damage == "empty" ? 0 : 1, aside.Length);
+        Assert.Equal(damage is "deleted" or "empty" ? 0 : 1, aside.Length);
     }
 
     [Fact]
@@ -162,7 +162,7 @@ public sealed class QueueStoreTests : IDisposable
     {
         List<SpooledRecord> first = await _state.AcceptAsync(State.Data(20), State.Data(20));
         long key = (await _state.RowsAsync())[0].Key;
-        byte[] copy = File.ReadAllBytes(_state.Directory.Database);
+        byte[] copy = await File.ReadAllBytesAsync(_state.Directory.Database, TestContext.Current.CancellationToken);
         long generation;
         using (QueueStore store = _state.Store())
         {
@@ -174,7 +174,7 @@ public sealed class QueueStoreTests : IDisposable
         List<SpooledRecord> second = await _state.AcceptAsync(State.Data(20));
         await _state.RowsAsync();
 
-        File.WriteAllBytes(_state.Directory.Database, copy);
+        await File.WriteAllBytesAsync(_state.Directory.Database, copy, TestContext.Current.CancellationToken);
         IReadOnlyList<Delivery> rows = await _state.RowsAsync();
         Assert.Equal([first[1].Position, second[0].Position], rows.Select(row => row.Position));
         using QueueStore after = _state.Store();
@@ -192,10 +192,10 @@ public sealed class QueueStoreTests : IDisposable
             meta["v"] = 2;
             database.GetCollection("meta").Update(meta);
         }
-        byte[] before = File.ReadAllBytes(_state.Directory.Database);
-        using QueueStore store = _state.Store();
-        await Assert.ThrowsAsync<StateException>(() => store.RunAsync(table => table.Count()));
-        Assert.Equal(before, File.ReadAllBytes(_state.Directory.Database));
+        byte[] before = await File.ReadAllBytesAsync(_state.Directory.Database, TestContext.Current.CancellationToken);
+        using (QueueStore store = _state.Store())
+            await Assert.ThrowsAsync<StateException>(() => store.RunAsync(table => table.Count()));
+        Assert.Equal(before, await File.ReadAllBytesAsync(_state.Directory.Database, TestContext.Current.CancellationToken));
     }
 
     [Fact]

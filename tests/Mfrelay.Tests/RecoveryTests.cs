@@ -31,7 +31,7 @@ public sealed class RecoveryTests
                     (1, Gen.Constant(Step.LoseDatabase)))
                 .Zip(Gen.Choose(0, 1_000_000))
                 .ListOf().ToArbitrary(),
-            steps => Holds([.. steps]).GetAwaiter().GetResult())
+            steps => Holds([.. steps]))
         .Check(Config.QuickThrowOnFailure.WithMaxTest(40).WithEndSize(30));
 
     private static async Task<bool> Holds((Step Step, int Number)[] steps)

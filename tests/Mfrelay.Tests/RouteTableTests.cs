@@ -24,7 +24,7 @@ public sealed class RouteTableTests
 
     [Fact]
     public void Entries_of_one_domain_are_one_route_in_the_order_of_the_config() =>
-        Assert.Equal(["192.0.2.0", "192.0.2.3"], Table.Named("example.com")!.MailServers.Select(server => server.Host));
+        Assert.Equal("192.0.2.0 192.0.2.3", string.Join(' ', Table.Named("example.com")!.MailServers.Select(server => server.Host)));
 
     [Fact]
     public void A_message_is_split_by_route_and_every_recipient_keeps_its_number()
@@ -32,7 +32,7 @@ public sealed class RouteTableTests
         var table = new RouteTable([new MailServer { Domain = "example.com", Host = "h" }]);
         Envelope envelope = State.EnvelopeOf(new QueueId(1), "a@example.com", "b@Other.example", "c@EXAMPLE.com", "d@other.example", "postmaster");
         Delivery[] deliveries = [.. table.Split(envelope, new SpoolPosition(2, 32), 7)];
-        Assert.Equal(["example.com", "other.example", "postmaster"], deliveries.Select(delivery => delivery.Route));
+        Assert.Equal("example.com other.example postmaster", string.Join(' ', deliveries.Select(delivery => delivery.Route)));
         Assert.Equal([new(0, "a@example.com"), new(2, "c@EXAMPLE.com")], deliveries[0].Recipients);
         Assert.Equal([new(1, "b@Other.example"), new(3, "d@other.example")], deliveries[1].Recipients);
         Assert.All(deliveries, delivery => Assert.Equal((new QueueId(1), new SpoolPosition(2, 32), 7L), (delivery.Id, delivery.Position, delivery.Size)));

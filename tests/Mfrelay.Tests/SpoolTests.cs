@@ -162,8 +162,7 @@ public sealed class SpoolTests : IDisposable
         List<SpooledRecord> records = await _state.AcceptAsync(State.Data(100), State.Data(50));
         long segment = records[0].Position.Segment;
         _state.Unseal(segment, records[1].End.Offset);
-        using (FileStream file = File.Open(_state.SegmentPath(segment), FileMode.Append))
-            file.Write(State.Data(length));
+        await File.AppendAllBytesAsync(_state.SegmentPath(segment), State.Data(length), TestContext.Current.CancellationToken);
         _state.StartAgain();
         _state.StartAgain();
         Assert.Equal(records.Select(record => record.Position), Messages());
@@ -177,10 +176,10 @@ public sealed class SpoolTests : IDisposable
         List<SpooledRecord> records = await _state.AcceptAsync(State.Data(300_000));
         _state.Unseal(records[0].Position.Segment, records[0].End.Offset);
         string stray = Path.Combine(_state.Spool, SpoolFormat.LargeDataName(_state.Ids.Next()));
-        File.WriteAllBytes(stray, [1]);
-        File.WriteAllBytes(Path.ChangeExtension(stray, ".tmp"), [1]);
+        await File.WriteAllBytesAsync(stray, [1], TestContext.Current.CancellationToken);
+        await File.WriteAllBytesAsync(Path.ChangeExtension(stray, ".tmp"), [1], TestContext.Current.CancellationToken);
         _state.StartAgain();
-        Assert.Equal([SpoolFormat.LargeDataName(records[0].Envelope.Id)], Directory.GetFiles(_state.Spool, "*.dat").Select(Path.GetFileName));
+        Assert.Equal(SpoolFormat.LargeDataName(records[0].Envelope.Id), Path.GetFileName(Assert.Single(Directory.GetFiles(_state.Spool, "*.dat"))));
         Assert.Empty(Directory.GetFiles(_state.Spool, "*.tmp"));
     }
 
