@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using Xunit;
 
 namespace Mfrelay.IntegrationTests;
@@ -50,11 +49,36 @@ public sealed class A_damaged_database_loses_and_repeats_nothing : IAsyncDisposa
         await DeliverAsync();
         KeepCopy();
         (Daemon server, Daemon client) = await DeliverSomeLeaveSomeAsync();
-        await Task.Delay(300);
+        await Task.Delay(300, TestContext.Current.CancellationToken);
 
         Do(harm);
         Refuse("");
         await FinishAsync(server, client, harm);
+    }
+
+    [Fact]
+    public async Task When_an_older_copy_names_segments_that_have_been_removed()
+    {
+        Daemon server = await _relay.StartServerAsync();
+        await _relay.SendAsync("gone");
+        Assert.Equal(0, await server.StopAsync());
+        KeepCopy();
+        Daemon client = await _relay.StartClientAsync();
+        await client.WaitForLineAsync("INFO_b102");
+        string spool = Path.Join(_relay.StateDirectory, "queue", "smtp");
+        for (int i = 0; i < 100 && Directory.GetFiles(spool, "*.seg").Length > 0; i++)
+            await Task.Delay(100, TestContext.Current.CancellationToken);
+        Assert.Empty(Directory.GetFiles(spool));
+        Assert.Equal(0, await client.StopAsync());
+
+        Do(Harm.OlderCopy);
+        server = await _relay.StartServerAsync();
+        client = await _relay.StartClientAsync();
+        await _relay.SendAsync("after");
+        await _sink.WaitForAsync(2);
+        await _relay.StopAllAsync();
+        Assert.Equal(["gone", "after"], _sink.Mail.Select(Mail.TextOf), StringComparer.Ordinal);
+        Assert.Equal(0, server.Count("ERROR") + client.Count("ERROR"));
     }
 
     public async ValueTask DisposeAsync()
@@ -107,16 +131,16 @@ public sealed class A_damaged_database_loses_and_repeats_nothing : IAsyncDisposa
                 File.Delete(_relay.Database);
                 break;
             case Harm.Truncated:
-                File.WriteAllBytes(_relay.Database, []);
+                Files.Write(_relay.Database, []);
                 break;
             case Harm.CutShort:
                 byte[] whole = File.ReadAllBytes(_relay.Database);
-                File.WriteAllBytes(_relay.Database, whole[..(whole.Length / 2 / 8192 * 8192 + 1000)]);
+                Files.Write(_relay.Database, whole[..(whole.Length / 2 / 8192 * 8192 + 1000)]);
                 break;
             case Harm.Garbage:
                 byte[] garbage = new byte[64 * 1024];
                 new Random(1).NextBytes(garbage);
-                File.WriteAllBytes(_relay.Database, garbage);
+                Files.Write(_relay.Database, garbage);
                 break;
             case Harm.OlderCopy:
                 File.Copy(Copy, _relay.Database, overwrite: true);
@@ -133,9 +157,9 @@ public sealed class A_damaged_database_loses_and_repeats_nothing : IAsyncDisposa
         ];
         await _sink.WaitForAsync(expected.Length);
         // Time for anything that would come twice.
-        await Task.Delay(1500);
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
         await _relay.StopAllAsync();
-        Assert.Equal(expected, _sink.Mail.Select(Mail.TextOf).Order(StringComparer.Ordinal));
+        Assert.Equal(expected, _sink.Mail.Select(Mail.TextOf).Order(StringComparer.Ordinal), StringComparer.Ordinal);
 
         Assert.Equal(0, server.Count("ERROR") + client.Count("ERROR"));
         string[] aside = [.. Directory.GetFiles(_relay.StateDirectory, "mfrelay.db.broken-*")];
@@ -146,9 +170,9 @@ public sealed class A_damaged_database_loses_and_repeats_nothing : IAsyncDisposa
         // Nothing is left in the queue: both start again and find nothing to send.
         await _relay.StartServerAsync();
         client = await _relay.StartClientAsync();
-        await Task.Delay(500);
+        await Task.Delay(500, TestContext.Current.CancellationToken);
         await _relay.StopAllAsync();
-        Assert.DoesNotContain(client.Lines, line => Regex.IsMatch(line, "_b1|_b4"));
+        Assert.DoesNotContain(client.Lines, line => line.Contains("_b1", StringComparison.Ordinal) || line.Contains("_b4", StringComparison.Ordinal));
         Assert.Equal(expected.Length, _sink.Mail.Count);
     }
 }

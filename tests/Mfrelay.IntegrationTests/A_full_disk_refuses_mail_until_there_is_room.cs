@@ -15,7 +15,7 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
         Daemon server = await relay.StartServerAsync();
         Daemon client = await relay.StartClientAsync();
         string ballast = Path.Join(small.Root, "ballast");
-        File.WriteAllBytes(ballast, new byte[30_000_000]);
+        Files.Write(ballast, new byte[30_000_000]);
 
         var accepted = new List<(string Id, byte[] Data)>();
         using Sender sender = await relay.ConnectAsync();
@@ -31,15 +31,15 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
         Assert.StartsWith("452 4.3.1 ", reply, StringComparison.Ordinal);
         await server.WaitForLineAsync("INFO_a102 .*452 4.3.1");
         Assert.NotEmpty(accepted);
-        await Task.Delay(1500);
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
 
         File.Delete(ballast);
-        await Task.Delay(500);
+        await Task.Delay(500, TestContext.Current.CancellationToken);
         string id = Sender.QueueIdOf(await sender.MailAsync("a@example.org", ["last@example.com"], Mail.Text("last")));
         sink.Start();
         await sink.WaitForAsync(accepted.Count + 1, seconds: 30);
         await client.WaitForLineAsync($"INFO_b102 {id} ");
-        await Task.Delay(1500);
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
         Assert.Equal(accepted.Count + 1, sink.Mail.Count);
         Assert.All(accepted, one => Assert.Single(sink.Mail, received => received.Data.AsSpan().IndexOf(System.Text.Encoding.ASCII.GetBytes(one.Id)) >= 0));
         Assert.All(sink.Mail.Where(received => received.Data.Length > size), received => Mail.AssertCameThrough(data, "", received));
@@ -59,21 +59,21 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
             await relay.SendAsync($"m{i}");
         await client.WaitForLineAsync("INFO_b103");
         string ballast = Path.Join(small.Root, "ballast");
-        Fill(ballast);
+        Files.Fill(ballast);
 
         sink.Start();
         await sink.WaitForAsync(1);
-        await Task.Delay(2500);
+        await Task.Delay(2500, TestContext.Current.CancellationToken);
         File.Delete(ballast);
         await sink.WaitForAsync(30);
         await client.WaitForLineAsync("INFO_b102 .*to=<to@", seconds: 5);
-        await Task.Delay(3000);
+        await Task.Delay(3000, TestContext.Current.CancellationToken);
         await relay.StopAllAsync();
         await relay.StartServerAsync();
         await relay.StartClientAsync();
         await relay.SendAsync("last");
         await sink.WaitForAsync(31);
-        await Task.Delay(1500);
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
         Assert.Equal(31, sink.Mail.Select(Mail.TextOf).Distinct(StringComparer.Ordinal).Count());
         Assert.Equal(31, sink.Mail.Count);
     }
@@ -89,9 +89,9 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
         await relay.SendAsync("kept");
         await client.WaitForLineAsync("INFO_b103");
         string ballast = Path.Join(small.Root, "ballast");
-        Fill(ballast);
+        Files.Fill(ballast);
         await client.WaitForLineAsync("INFO_b103");
-        await Task.Delay(1500);
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
         Assert.Equal(0, await server.StopAsync(5));
         Assert.Equal(0, await client.StopAsync(5));
 
@@ -99,23 +99,5 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
         sink.Start();
         await relay.StartClientAsync();
         await sink.WaitForAsync(1);
-    }
-
-    private static void Fill(string path)
-    {
-        using FileStream file = File.Create(path);
-        byte[] block = new byte[4096];
-        try
-        {
-            while (true)
-            {
-                file.Write(block);
-                file.Flush();
-            }
-        }
-        catch (IOException)
-        {
-            // Full.
-        }
     }
 }

@@ -16,7 +16,7 @@ public sealed class A_mail_server_that_fails_is_tried_again_by_the_schedule : IA
         Daemon client = await _relay.StartClientAsync();
         string id = await _relay.SendAsync("patient");
         await client.WaitForLineAsync($"INFO_b103 {id} ");
-        await Task.Delay(1500);
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
         Assert.InRange(client.Count($"INFO_b101 {id} "), 1, 3);
 
         _sink.Start();
@@ -37,8 +37,8 @@ public sealed class A_mail_server_that_fails_is_tried_again_by_the_schedule : IA
         string id = await _relay.SendAsync("half", "now@example.com", "later@example.com");
 
         await client.WaitForLineAsync($"INFO_b102 {id} .*to=<later@");
-        Assert.Equal(["now@example.com"], _sink.Mail[0].To);
-        Assert.Equal(["later@example.com"], _sink.Mail[1].To);
+        Assert.Equal(["now@example.com"], _sink.Mail[0].To, StringComparer.Ordinal);
+        Assert.Equal(["later@example.com"], _sink.Mail[1].To, StringComparer.Ordinal);
         Assert.Equal(2, _sink.Mail.Count);
         Assert.Equal(2, client.Count($"INFO_b103 {id} .*to=<later@example.com>.*450 4.2.1 mailbox busy"));
         Assert.Equal(0, client.Count($"INFO_b103 {id} .*to=<now@"));
@@ -67,7 +67,7 @@ public sealed class A_mail_server_that_fails_is_tried_again_by_the_schedule : IA
         _sink.Start();
         int dots = 0;
         _sink.Script = line => Task.FromResult(
-            line == "." && Interlocked.Increment(ref dots) == 1 ? "421 4.3.2 going down" : null);
+            line is "." && Interlocked.Increment(ref dots) == 1 ? "421 4.3.2 going down" : null);
         await _relay.StartServerAsync();
         Daemon client = await _relay.StartClientAsync();
         string id = await _relay.SendAsync("again");

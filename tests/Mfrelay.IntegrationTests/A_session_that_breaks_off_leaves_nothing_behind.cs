@@ -24,7 +24,7 @@ public sealed class A_session_that_breaks_off_leaves_nothing_behind : IAsyncDisp
             await sender.WriteAsync(Encoding.ASCII.GetBytes(octets));
         await _relay.SendAsync("next");
         await _sink.WaitForAsync(1);
-        await Task.Delay(200);
+        await Task.Delay(200, TestContext.Current.CancellationToken);
         Assert.Equal("next", Mail.TextOf(Assert.Single(_sink.Mail)));
         Assert.Equal(1, server.Count("INFO_a101"));
         Assert.Equal(0, server.Count("WARN|ERROR"));

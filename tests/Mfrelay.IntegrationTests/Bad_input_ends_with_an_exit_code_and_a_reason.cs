@@ -62,9 +62,9 @@ public sealed class Bad_input_ends_with_an_exit_code_and_a_reason
     public async Task A_file_in_place_of_the_state_directory_is_73(string name)
     {
         await using var relay = new Relay(Nowhere);
-        File.WriteAllText(relay.StateDirectory, "precious");
+        Files.Write(relay.StateDirectory, "precious");
         await AssertEndsAsync(name, relay, 73, relay.StateDirectory);
-        Assert.Equal("precious", File.ReadAllText(relay.StateDirectory));
+        Assert.Equal("precious", Files.Read(relay.StateDirectory));
     }
 
     [Theory]
@@ -83,12 +83,12 @@ public sealed class Bad_input_ends_with_an_exit_code_and_a_reason
         await using var relay = new Relay(Nowhere);
         Directory.CreateDirectory(relay.StateDirectory);
         string format = Path.Join(relay.StateDirectory, "format");
-        File.WriteAllText(format, "mfrelay 2\n");
-        File.WriteAllText(relay.Database, "of another kind");
+        Files.Write(format, "mfrelay 2\n");
+        Files.Write(relay.Database, "of another kind");
         await AssertEndsAsync(name, relay, 73, format, "newer", "2");
-        Assert.Equal("mfrelay 2\n", File.ReadAllText(format));
-        Assert.Equal("of another kind", File.ReadAllText(relay.Database));
-        Assert.Equal([format, relay.Database], Directory.GetFileSystemEntries(relay.StateDirectory).Order(StringComparer.Ordinal));
+        Assert.Equal("mfrelay 2\n", Files.Read(format));
+        Assert.Equal("of another kind", Files.Read(relay.Database));
+        Assert.Equal([format, relay.Database], Directory.GetFileSystemEntries(relay.StateDirectory).Order(StringComparer.Ordinal), StringComparer.Ordinal);
     }
 
     [Theory]
@@ -96,7 +96,7 @@ public sealed class Bad_input_ends_with_an_exit_code_and_a_reason
     public async Task A_run_directory_that_is_a_file_is_73(string name)
     {
         await using var relay = new Relay(Nowhere);
-        File.WriteAllText(relay.PathOf("run"), "");
+        Files.Write(relay.PathOf("run"), "");
         await AssertEndsAsync(name, relay, 73, relay.PathOf("run"));
     }
 
@@ -108,7 +108,7 @@ public sealed class Bad_input_ends_with_an_exit_code_and_a_reason
         await using var relay = new Relay(sink.EndPoint);
         Daemon server = await relay.StartServerAsync();
         Daemon client = await relay.StartClientAsync();
-        string text = File.ReadAllText(relay.ConfigFile);
+        string text = Files.Read(relay.ConfigFile);
         relay.WriteConfig(text.Replace($"\"{relay.EndPoint}\"", $"\"{Relay.FreeEndPoint()}\"", StringComparison.Ordinal));
         await AssertEndsAsync(name, relay, 73, relay.StateDirectory);
 

@@ -24,6 +24,7 @@ internal sealed class Daemon : IDisposable
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             RedirectStandardInput = true,
+            UseShellExecute = false,
             StandardOutputEncoding = System.Text.Encoding.UTF8,
             StandardErrorEncoding = System.Text.Encoding.UTF8,
         };
@@ -70,7 +71,7 @@ internal sealed class Daemon : IDisposable
         }
     }
 
-    public int Count(string pattern) => Lines.Count(line => Regex.IsMatch(line, pattern));
+    public int Count(string pattern) => Lines.Count(line => IsMatch(line, pattern));
 
     /// <summary>The first line that matches, now or later; fails with everything the process wrote when none comes.</summary>
     public async Task<string> WaitForLineAsync(string pattern, int seconds = 15)
@@ -82,7 +83,7 @@ internal sealed class Daemon : IDisposable
             bool over = _process.HasExited;
             lock (_gate)
             {
-                if (_lines.FirstOrDefault(line => Regex.IsMatch(line, pattern)) is { } found)
+                if (_lines.FirstOrDefault(line => IsMatch(line, pattern)) is { } found)
                     return found;
                 news = _news.Task;
             }
@@ -135,6 +136,8 @@ internal sealed class Daemon : IDisposable
         }
         _process.Dispose();
     }
+
+    private static bool IsMatch(string line, string pattern) => Regex.IsMatch(line, pattern, RegexOptions.CultureInvariant, TimeSpan.FromSeconds(1));
 
     private void Add(List<string> to, string? line)
     {

@@ -21,7 +21,7 @@ public sealed class Each_process_works_while_the_other_is_down : IAsyncDisposabl
 
         await _relay.StartClientAsync();
         await _sink.WaitForAsync(2);
-        Assert.Equal(["one", "two"], _sink.Mail.Select(Mail.TextOf).Order(StringComparer.Ordinal));
+        Assert.Equal(["one", "two"], _sink.Mail.Select(Mail.TextOf).Order(StringComparer.Ordinal), StringComparer.Ordinal);
     }
 
     [Fact]
@@ -41,7 +41,7 @@ public sealed class Each_process_works_while_the_other_is_down : IAsyncDisposabl
         await _sink.WaitForAsync(3);
 
         await _relay.StopAllAsync();
-        Assert.Equal(["one", "two", "three"], _sink.Mail.Select(Mail.TextOf));
+        Assert.Equal(["one", "two", "three"], _sink.Mail.Select(Mail.TextOf), StringComparer.Ordinal);
         Assert.Equal(0, server.Count("WARN|ERROR") + client.Count("WARN|ERROR"));
     }
 

@@ -13,11 +13,11 @@ public sealed class Idle_processes_use_no_processor_time
         Daemon client = await relay.StartClientAsync();
         await relay.SendAsync("one");
         await client.WaitForLineAsync("INFO_b102");
-        await Task.Delay(4000);
+        await Task.Delay(4000, TestContext.Current.CancellationToken);
 
         long serverBefore = server.ProcessorTicks;
         long clientBefore = client.ProcessorTicks;
-        await Task.Delay(3000);
+        await Task.Delay(3000, TestContext.Current.CancellationToken);
         Assert.InRange(server.ProcessorTicks - serverBefore, 0, 2);
         Assert.InRange(client.ProcessorTicks - clientBefore, 0, 2);
     }

@@ -18,7 +18,7 @@ public sealed class Kill_loses_nothing_that_was_acknowledged : IAsyncDisposable
         var attempted = new ConcurrentBag<string>();
         Task[] senders = [.. Enumerable.Range(0, 4).Select(i => SendUntilLostAsync(i, attempted, acknowledged))];
         while (acknowledged.Count < 20)
-            await Task.Delay(1);
+            await Task.Delay(1, TestContext.Current.CancellationToken);
         await server.KillAsync();
         await Task.WhenAll(senders);
 
@@ -31,8 +31,8 @@ public sealed class Kill_loses_nothing_that_was_acknowledged : IAsyncDisposable
         await WaitForTextAsync("last");
         await _relay.StopAllAsync();
 
-        string[] arrived = [.. _sink.Mail.Select(Mail.TextOf).Where(text => text != "last").Order(StringComparer.Ordinal)];
-        Assert.Equal(arrived.Distinct(StringComparer.Ordinal), arrived);
+        string[] arrived = [.. _sink.Mail.Select(Mail.TextOf).Where(text => text is not "last").Order(StringComparer.Ordinal)];
+        Assert.Equal(arrived.Distinct(StringComparer.Ordinal), arrived, StringComparer.Ordinal);
         Assert.Subset(arrived.ToHashSet(StringComparer.Ordinal), acknowledged.ToHashSet(StringComparer.Ordinal));
         Assert.Subset(attempted.ToHashSet(StringComparer.Ordinal), arrived.ToHashSet(StringComparer.Ordinal));
     }
@@ -50,7 +50,7 @@ public sealed class Kill_loses_nothing_that_was_acknowledged : IAsyncDisposable
         int answered = 0;
         _sink.Script = async line =>
         {
-            if (line != ".")
+            if (line is not ".")
                 return null;
             if (Interlocked.Increment(ref dots) >= 10)
             {
@@ -61,10 +61,10 @@ public sealed class Kill_loses_nothing_that_was_acknowledged : IAsyncDisposable
             return null;
         };
         Daemon client = await _relay.StartClientAsync();
-        await tenth.Task.WaitAsync(TimeSpan.FromSeconds(15));
+        await tenth.Task.WaitAsync(TimeSpan.FromSeconds(15), TestContext.Current.CancellationToken);
         await client.KillAsync();
         HashSet<string> known = [.. client.Lines.Where(line => line.Contains("INFO_b102", StringComparison.Ordinal)).Select(line => line.Split(' ')[2])];
-        await Task.Delay(500);
+        await Task.Delay(500, TestContext.Current.CancellationToken);
         int inFlight = _sink.Mail.Count - known.Count;
         Assert.InRange(known.Count, 0, 30);
 
@@ -75,9 +75,9 @@ public sealed class Kill_loses_nothing_that_was_acknowledged : IAsyncDisposable
 
         string[] arrived = [.. _sink.Mail.Select(Mail.TextOf)];
         int twice = arrived.Length - texts.Length;
-        Assert.Equal(texts.Order(StringComparer.Ordinal), arrived.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal));
+        Assert.Equal(texts.Order(StringComparer.Ordinal), arrived.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal), StringComparer.Ordinal);
         Assert.InRange(twice, 0, Math.Min(inFlight, 20));
-        Assert.Empty(client.Lines.Where(line => line.Contains("INFO_b102", StringComparison.Ordinal)).Select(line => line.Split(' ')[2]).Where(known.Contains));
+        Assert.DoesNotContain(client.Lines, line => line.Contains("INFO_b102", StringComparison.Ordinal) && known.Contains(line.Split(' ')[2]));
     }
 
     public async ValueTask DisposeAsync()

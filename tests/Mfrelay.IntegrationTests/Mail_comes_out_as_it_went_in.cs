@@ -21,7 +21,7 @@ public sealed class Mail_comes_out_as_it_went_in : IAsyncDisposable
         Received received = _sink.Mail[0];
         Mail.AssertCameThrough(sent, id, received);
         Assert.Equal("sender@example.org", received.From);
-        Assert.Equal(["one@example.com"], received.To);
+        Assert.Equal(["one@example.com"], received.To, StringComparer.Ordinal);
 
         Assert.Contains("from=<sender@example.org> to=<one@example.com>", await server.WaitForLineAsync($"INFO_a101 {id} "), StringComparison.Ordinal);
         Assert.Contains(" sent=1 deferred=0 failed=0 ", await client.WaitForLineAsync($"INFO_b101 {id} "), StringComparison.Ordinal);
@@ -51,7 +51,7 @@ public sealed class Mail_comes_out_as_it_went_in : IAsyncDisposable
 
         await client.WaitForLineAsync($"INFO_b102 {id} .*to=<r199@");
         Assert.All(_sink.Mail, received => Mail.AssertCameThrough(sent, id, received));
-        Assert.Equal(recipients.Order(StringComparer.Ordinal), _sink.Mail.SelectMany(received => received.To).Order(StringComparer.Ordinal));
+        Assert.Equal(recipients.Order(StringComparer.Ordinal), _sink.Mail.SelectMany(received => received.To).Order(StringComparer.Ordinal), StringComparer.Ordinal);
         Assert.Equal(200, client.Count($"INFO_b102 {id} "));
     }
 

@@ -36,8 +36,8 @@ internal sealed class Sender : IDisposable
 
     public static string QueueIdOf(string reply)
     {
-        Match match = Regex.Match(reply, @"^250 2\.0\.0 Ok: queued as (\S+)$");
-        return match.Success ? match.Groups[1].Value : throw new FormatException($"No queue id: {reply}");
+        Match match = Regex.Match(reply, @"^250 2\.0\.0 Ok: queued as (?<id>\S+)$", RegexOptions.CultureInvariant, TimeSpan.FromSeconds(1));
+        return match.Success ? match.Groups["id"].Value : throw new FormatException($"No queue id: {reply}");
     }
 
     public Task<string> HelloAsync() => SayAsync("EHLO sender.example");
@@ -85,7 +85,7 @@ internal sealed class Sender : IDisposable
     {
         try
         {
-            return await ReadReplyAsync() == "";
+            return await ReadReplyAsync() is "";
         }
         catch (IOException)
         {

@@ -54,7 +54,7 @@ public sealed class Sigterm_ends_both_cleanly : IAsyncDisposable
         server.Terminate();
         Assert.StartsWith("421 4.3.2 ", await idle.ReadReplyAsync(), StringComparison.Ordinal);
         Assert.True(await idle.EndsAsync());
-        await Task.Delay(500);
+        await Task.Delay(500, TestContext.Current.CancellationToken);
         Assert.False(server.HasExited, "ended in the middle of a transaction");
         await busy.WriteAsync(wire[10..]);
         Assert.StartsWith("250 2.0.0 ", await busy.ReadReplyAsync(), StringComparison.Ordinal);
@@ -91,7 +91,7 @@ public sealed class Sigterm_ends_both_cleanly : IAsyncDisposable
         var begun = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _sink.Script = async line =>
         {
-            if (line == ".")
+            if (line is ".")
             {
                 begun.TrySetResult();
                 await Task.Delay(1000);
@@ -100,12 +100,12 @@ public sealed class Sigterm_ends_both_cleanly : IAsyncDisposable
         };
         Daemon client = await _relay.StartClientAsync();
         string id = await _relay.SendAsync("slow");
-        await begun.Task.WaitAsync(TimeSpan.FromSeconds(10));
+        await begun.Task.WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
         Assert.Equal(0, await client.StopAsync(5));
         Assert.Equal(1, client.Count($"INFO_b102 {id} "));
 
         client = await _relay.StartClientAsync();
-        await Task.Delay(1000);
+        await Task.Delay(1000, TestContext.Current.CancellationToken);
         Assert.Single(_sink.Mail);
         Assert.Equal(0, client.Count("_b1"));
     }
@@ -126,7 +126,7 @@ public sealed class Sigterm_ends_both_cleanly : IAsyncDisposable
         };
         Daemon client = await relay.StartClientAsync();
         await relay.SendAsync("cut");
-        await begun.Task.WaitAsync(TimeSpan.FromSeconds(10));
+        await begun.Task.WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
         Assert.Equal(0, await client.StopAsync(4));
         Assert.Empty(_sink.Mail);
         await relay.StartClientAsync();

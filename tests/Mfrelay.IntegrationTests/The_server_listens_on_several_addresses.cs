@@ -13,7 +13,7 @@ public sealed class The_server_listens_on_several_addresses
         await using var relay = new Relay(sink.EndPoint);
         IPEndPoint second = Relay.FreeEndPoint();
         IPEndPoint third = FreeIPv6();
-        string text = File.ReadAllText(relay.ConfigFile);
+        string text = Files.Read(relay.ConfigFile);
         relay.WriteConfig(text.Replace($"\"{relay.EndPoint}\"", $"\"{relay.EndPoint}\", \"{second}\", \"{third}\"", StringComparison.Ordinal));
         Daemon server = await relay.StartServerAsync();
         await relay.StartClientAsync();

@@ -1,0 +1,27 @@
+namespace Mfrelay.IntegrationTests;
+
+/// <summary>Small files, read and written in one go.</summary>
+internal static class Files
+{
+    public static string Read(string path) => File.ReadAllText(path);
+
+    public static void Write(string path, string text) => File.WriteAllText(path, text);
+
+    public static void Write(string path, byte[] bytes) => File.WriteAllBytes(path, bytes);
+
+    /// <summary>Writes until the file system is full.</summary>
+    public static void Fill(string path)
+    {
+        using FileStream file = File.Create(path, bufferSize: 1);
+        byte[] block = new byte[4096];
+        try
+        {
+            while (true)
+                file.Write(block);
+        }
+        catch (IOException)
+        {
+            // Full.
+        }
+    }
+}
