@@ -78,7 +78,7 @@ public sealed partial class DialogTests
         }
         while (await session.LineAsync() is { } line)
             got.Add(line);
-        await session.Run.WaitAsync(TimeSpan.FromSeconds(20));
+        await session.Run.WaitAsync(TimeSpan.FromSeconds(10));
 
         script.CheckReplies(got);
         script.CheckStored(receiving.Stored());

@@ -80,8 +80,8 @@ internal sealed class Receiving : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Queue.Store.RunAsync(_ => true);
-        Queue.Dispose();
+        // Not on a thread of the queue, which a test may have come to by then.
+        await Task.Run(Queue.Dispose);
         Directory.Delete(_directory, recursive: true);
     }
 }
@@ -111,7 +111,7 @@ internal sealed class ReceivingSession : IDuplexPipe
     public static byte[] Latin1(string text) => Encoding.Latin1.GetBytes(text);
 
     /// <summary>One write; waits for room, not for a reply.</summary>
-    public async Task SendAsync(ReadOnlyMemory<byte> bytes) => await _toServer.Writer.WriteAsync(bytes);
+    public async Task SendAsync(ReadOnlyMemory<byte> bytes) => await _toServer.Writer.WriteAsync(bytes).AsTask().WaitAsync(TimeSpan.FromSeconds(10));
 
     public Task SendAsync(string text) => SendAsync(Latin1(text));
 
@@ -140,7 +140,7 @@ internal sealed class ReceivingSession : IDuplexPipe
                 _received.Remove(0, end + 2);
                 return line;
             }
-            ReadResult result = await _toClient.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(20));
+            ReadResult result = await _toClient.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(10));
             _received.Append(Encoding.Latin1.GetString(result.Buffer.ToArray()));
             _toClient.Reader.AdvanceTo(result.Buffer.End);
             if (result.IsCompleted && result.Buffer.IsEmpty)
