@@ -72,7 +72,7 @@ public sealed class SmtpConnectionTests
         Assert.False(sending.IsCompleted, "everything was read");
         Assert.InRange(session.Unread, 60_000, 80_000);
         time.Advance(TimeSpan.FromMinutes(6));
-        await session.Run.WaitAsync(TimeSpan.FromSeconds(10));
+        await session.EndedAsync();
         Assert.Contains(receiving.Log, entry => entry.What == LogEvents.SessionLost && entry.Line.Contains("timeout", StringComparison.Ordinal));
         await Assert.ThrowsAnyAsync<Exception>(() => sending);
     }
@@ -127,7 +127,7 @@ public sealed class SmtpConnectionTests
         await session.BeginAsync();
         await session.SendAsync(sent);
         session.End();
-        await session.Run.WaitAsync(TimeSpan.FromSeconds(10));
+        await session.EndedAsync();
         Assert.Contains(receiving.Log, entry => entry.What == LogEvents.SessionLost
             && entry.Line.Contains($"from=<a@example.org> stage={stage} (end of stream)", StringComparison.Ordinal));
         Assert.Empty(receiving.Stored());
