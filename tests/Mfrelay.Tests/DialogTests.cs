@@ -144,8 +144,8 @@ public sealed partial class DialogTests(DialogTests.Server server) : IClassFixtu
 
         public void CheckStored(List<(Envelope Envelope, byte[] Data)> stored)
         {
-            string[] paths = [.. stored.Select(item => $"{item.Envelope.ReversePath} -> {string.Join(' ', item.Envelope.Recipients.Select(r => r.ForwardPath))}")];
-            Assert.Equal(_stored.ConvertAll(item => item.Paths), paths);
+            IEnumerable<string> paths = stored.Select(item => $"{item.Envelope.ReversePath} -> {string.Join(' ', item.Envelope.Recipients.Select(r => r.ForwardPath))}");
+            Assert.Equal(string.Join('\n', _stored.Select(item => item.Paths)), string.Join('\n', paths));
             foreach (((string Paths, List<byte> Data) expected, (Envelope Envelope, byte[] Data) actual) in _stored.Zip(stored))
             {
                 byte[] data = actual.Data[Receiving.AfterTrace(actual.Data)..];

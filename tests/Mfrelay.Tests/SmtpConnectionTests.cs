@@ -74,7 +74,7 @@ public sealed class SmtpConnectionTests
         time.Advance(TimeSpan.FromMinutes(6));
         await session.EndedAsync();
         Assert.Contains(receiving.Log, entry => entry.What == LogEvents.SessionLost && entry.Line.Contains("timeout", StringComparison.Ordinal));
-        await Assert.ThrowsAnyAsync<Exception>(() => sending);
+        await sending; // into nothing: the pipe has no reader any more
     }
 
     [Fact]
