@@ -52,7 +52,8 @@ internal sealed class SmtpConnection : IDisposable
     public async Task RunAsync()
     {
         await TalkAsync();
-        await FlushAsync();
+        if (!await FlushAsync() && _timedOut)
+            _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "reply", "timeout");
     }
 
     private async Task TalkAsync()
@@ -107,10 +108,12 @@ internal sealed class SmtpConnection : IDisposable
             bool more = await FillAsync(Limits.CommandTimeout, command: true);
             if (_timedOut && !_cannotSend)
                 return new Step(Replies.Timeout, Next.Close);
-            if (!more && (_cannotSend || !_stopping))
+            if (_cannotSend)
+                return null;
+            if (!more && !_stopping)
             {
-                if (_session.Transaction is not null || _skippingLine || _input.Length > 0 || _timedOut)
-                    _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "command", _timedOut ? "timeout" : "end of stream");
+                if (_session.Transaction is not null || _skippingLine || _input.Length > 0)
+                    _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "command", "end of stream");
                 return null;
             }
         }

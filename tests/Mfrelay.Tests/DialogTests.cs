@@ -17,8 +17,18 @@ namespace Mfrelay.Tests;
 /// </code>
 /// A file without "stored:" must store nothing.
 /// </summary>
-public sealed partial class DialogTests
+public sealed partial class DialogTests(DialogTests.Server server) : IClassFixture<DialogTests.Server>
 {
+    /// <summary>One queue for all dialogs.</summary>
+    public sealed class Server : IAsyncLifetime
+    {
+        internal Receiving Receiving { get; private set; } = null!;
+
+        public async ValueTask InitializeAsync() => Receiving = await Receiving.StartAsync();
+
+        public ValueTask DisposeAsync() => Receiving.DisposeAsync();
+    }
+
     public enum Segmentation
     {
         Whole,
@@ -36,8 +46,9 @@ public sealed partial class DialogTests
     public async Task A_dialog_goes_as_written(string name, Segmentation segmentation)
     {
         Script script = Script.Read(Path.Combine(AppContext.BaseDirectory, "dialogs", name + ".txt"));
-        await using Receiving receiving = await Receiving.StartAsync(script.Settings);
-        ReceivingSession session = receiving.Connect(script.Client);
+        Receiving receiving = server.Receiving;
+        QueueId before = receiving.Queue.Ids.Next();
+        ReceivingSession session = receiving.Connect(script.Client, receiving.With(script.Settings));
         var got = new List<string>();
         int expected = 0;
         bool afterStartMail = false;
@@ -78,10 +89,10 @@ public sealed partial class DialogTests
         }
         while (await session.LineAsync() is { } line)
             got.Add(line);
-        await session.Run.WaitAsync(TimeSpan.FromSeconds(20));
+        await session.EndedAsync();
 
         script.CheckReplies(got);
-        script.CheckStored(receiving.Stored());
+        script.CheckStored(receiving.Stored(before));
         Assert.Empty(Directory.EnumerateFiles(receiving.Spool, "*.tmp"));
         Assert.DoesNotContain(receiving.Log, entry => entry.What == LogEvents.Unexpected);
 
@@ -133,10 +144,9 @@ public sealed partial class DialogTests
 
         public void CheckStored(List<(Envelope Envelope, byte[] Data)> stored)
         {
-            Assert.Equal(
-                _stored.Select(item => item.Paths),
-                stored.Select(item => $"{item.Envelope.ReversePath} -> {string.Join(' ', item.Envelope.Recipients.Select(r => r.ForwardPath))}"));
-            foreach ((var expected, var actual) in _stored.Zip(stored))
+            IEnumerable<string> paths = stored.Select(item => $"{item.Envelope.ReversePath} -> {string.Join(' ', item.Envelope.Recipients.Select(r => r.ForwardPath))}");
+            Assert.Equal(string.Join('\n', _stored.Select(item => item.Paths)), string.Join('\n', paths));
+            foreach (((string Paths, List<byte> Data) expected, (Envelope Envelope, byte[] Data) actual) in _stored.Zip(stored))
             {
                 byte[] data = actual.Data[Receiving.AfterTrace(actual.Data)..];
                 Assert.Equal(Encoding.Latin1.GetString([.. expected.Data]), Encoding.Latin1.GetString(data));
@@ -172,7 +182,7 @@ public sealed partial class DialogTests
                     if (line.StartsWith("stored: ", StringComparison.Ordinal))
                         _stored.Add((line["stored: ".Length..], []));
                     else
-                        Closed = line == "closed" ? true : throw new FormatException(line);
+                        Closed = line is "closed" ? true : throw new FormatException(line);
                     break;
             }
         }
@@ -191,16 +201,16 @@ public sealed partial class DialogTests
                 "client" or "pipelined" => Settings,
                 _ => throw new FormatException(option),
             };
-            if (words[0] == "client")
-                Client = words[1];
-            Pipelined |= words[0] == "pipelined";
+            if (words is ["client", string client])
+                Client = client;
+            Pipelined |= words is ["pipelined"];
         }
 
         private static byte[] Octets(string text)
         {
             text = Repetition.Replace(text, match =>
-                new StringBuilder().Insert(0, match.Groups[2].Value, int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture)).ToString());
-            text = Utf8.Replace(text, match => Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(match.Groups[1].Value)));
+                new StringBuilder().Insert(0, match.Groups["text"].Value, int.Parse(match.Groups["count"].Value, CultureInfo.InvariantCulture)).ToString());
+            text = Utf8.Replace(text, match => Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(match.Groups["text"].Value)));
             text = Escape.Replace(text, match => match.Value[1] switch
             {
                 'r' => "\r",
@@ -212,10 +222,10 @@ public sealed partial class DialogTests
             return Encoding.Latin1.GetBytes(text);
         }
 
-        [GeneratedRegex(@"\{(\d+)\*([^}]+)\}", RegexOptions.NonBacktracking)]
+        [GeneratedRegex(@"\{(?<count>\d+)\*(?<text>[^}]+)\}", RegexOptions.NonBacktracking)]
         private static partial Regex Repetition { get; }
 
-        [GeneratedRegex(@"\{utf8:([^}]+)\}", RegexOptions.NonBacktracking)]
+        [GeneratedRegex(@"\{utf8:(?<text>[^}]+)\}", RegexOptions.NonBacktracking)]
         private static partial Regex Utf8 { get; }
 
         [GeneratedRegex(@"\\(?:x[0-9a-fA-F]{2}|[rn0\\])", RegexOptions.NonBacktracking)]

@@ -40,22 +40,36 @@ internal sealed class Receiving : IAsyncDisposable
         return new Receiving(path, queue, new SmtpServices(() => admission, queue, log, time ?? TimeProvider.System), lines);
     }
 
-    public ReceivingSession Connect(string client = "127.0.0.1") => new(Services, new IPEndPoint(IPAddress.Parse(client), 40000));
+    public ReceivingSession Connect(string client = "127.0.0.1", SmtpServices? services = null) =>
+        new(services ?? Services, new IPEndPoint(IPAddress.Parse(client), 40000));
+
+    /// <summary>The same queue under another config.</summary>
+    public SmtpServices With(Settings settings)
+    {
+        var admission = new Admission(settings, health: null);
+        return new SmtpServices(() => admission, Queue, MailLog.ToAction(Language.En, (what, line) => Log.Enqueue((what, line))), TimeProvider.System);
+    }
 
     /// <summary>What is in the spool, in order: envelope and mail data.</summary>
-    public List<(Envelope Envelope, byte[] Data)> Stored()
+    /// <param name="after">Only messages beyond this queue id.</param>
+    public List<(Envelope Envelope, byte[] Data)> Stored(QueueId after = default)
     {
         var stored = new List<(Envelope, byte[])>();
         using var reader = new SpoolReader(Spool);
         foreach (long segment in SpoolScanner.Segments(Spool))
         {
-            foreach (ScannedRecord record in SpoolScanner.Scan(Spool, segment, 0, checkData: true).Where(record => record.Head.IsMessage))
+            foreach (ScannedRecord record in SpoolScanner.Scan(Spool, segment, 0, checkData: false).Where(record => record.Head.IsMessage && record.Head.Id.Value > after.Value))
             {
                 Assert.Null(record.Damage);
                 var delivery = new Delivery
                 {
-                    Id = record.Head.Id, Position = record.Position, Size = record.Head.DataLength, Arrival = default, ReversePath = "",
-                    Route = "", Recipients = [],
+                    Id = record.Head.Id,
+                    Position = record.Position,
+                    Size = record.Head.DataLength,
+                    Arrival = default,
+                    ReversePath = "",
+                    Route = "",
+                    Recipients = [],
                 };
                 using SpooledMessage message = reader.Open(delivery, out string? damage) ?? throw new InvalidOperationException(damage);
                 var data = new MemoryStream();
@@ -80,8 +94,8 @@ internal sealed class Receiving : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Queue.Store.RunAsync(_ => true);
-        Queue.Dispose();
+        // Not on a thread of the queue, which a test may have come to by then.
+        await Task.Run(Queue.Dispose);
         Directory.Delete(_directory, recursive: true);
     }
 }
@@ -111,7 +125,7 @@ internal sealed class ReceivingSession : IDuplexPipe
     public static byte[] Latin1(string text) => Encoding.Latin1.GetBytes(text);
 
     /// <summary>One write; waits for room, not for a reply.</summary>
-    public async Task SendAsync(ReadOnlyMemory<byte> bytes) => await _toServer.Writer.WriteAsync(bytes);
+    public async Task SendAsync(ReadOnlyMemory<byte> bytes) => await _toServer.Writer.WriteAsync(bytes).AsTask().WaitAsync(TimeSpan.FromSeconds(10));
 
     public Task SendAsync(string text) => SendAsync(Latin1(text));
 
@@ -140,7 +154,7 @@ internal sealed class ReceivingSession : IDuplexPipe
                 _received.Remove(0, end + 2);
                 return line;
             }
-            ReadResult result = await _toClient.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(20));
+            ReadResult result = await _toClient.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(10));
             _received.Append(Encoding.Latin1.GetString(result.Buffer.ToArray()));
             _toClient.Reader.AdvanceTo(result.Buffer.End);
             if (result.IsCompleted && result.Buffer.IsEmpty)
@@ -167,6 +181,9 @@ internal sealed class ReceivingSession : IDuplexPipe
     /// <summary>The client closes its end.</summary>
     public void End() => _toServer.Writer.Complete();
 
+    /// <summary>Waits for the end of the session.</summary>
+    public Task EndedAsync() => Run.WaitAsync(TimeSpan.FromSeconds(10));
+
     /// <summary>Octets of replies that the client has not taken.</summary>
     public long Unread
     {
@@ -189,6 +206,7 @@ internal sealed class ReceivingSession : IDuplexPipe
         }
         finally
         {
+            await _toServer.Reader.CompleteAsync();
             await _toClient.Writer.CompleteAsync();
         }
     }
