@@ -5,8 +5,17 @@ namespace Mfrelay.Cli;
 /// <summary>The command "mfrelay": one line for each group of commands, each in a file of its own.</summary>
 internal static class CommandLine
 {
-    public static RootCommand Create() => new("The mail relay's command: look at its configuration.")
+    /// <param name="context">Null: that of the process.</param>
+    public static RootCommand Create(CommandContext? context = null)
     {
-        ConfigCommand.Create(),
-    };
+        context ??= CommandContext.OfProcess;
+        return new("The mail relay's command: look at its configuration and its mail servers, ask what would happen.")
+        {
+            ConfigCommand.Create(),
+            new HealthCommand(context).Create(),
+            new RouteCommand(context).Create(),
+            new ReloadCommand(context).Create(),
+            new SimulateCommand(context).Create(),
+        };
+    }
 }

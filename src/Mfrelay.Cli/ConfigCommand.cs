@@ -1,6 +1,4 @@
 using System.CommandLine;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using Mfrelay.Core;
 
 namespace Mfrelay.Cli;
@@ -8,14 +6,6 @@ namespace Mfrelay.Cli;
 /// <summary>"mfrelay config ...".</summary>
 internal static class ConfigCommand
 {
-    // Paths and Japanese names stay readable; nobody puts this into HTML.
-    private static readonly JsonSerializerOptions JsonOptions = new()
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        WriteIndented = true,
-    };
-
     public static Command Create() => new("config", "Look at the configuration.") { CreateCheck() };
 
     private static Command CreateCheck()
@@ -43,17 +33,13 @@ internal static class ConfigCommand
     {
         ConfigLoad load = ConfigFile.Load(file);
         if (asJson)
-            console.Output.WriteLine(ToJson(file, load));
+            console.Output.WriteJson(new { File = file, Ok = load.Settings is not null, load.Errors });
         else if (load.Settings is { } settings)
             console.Output.WriteLine($"{file}: OK, {Summary(settings)}");
         else
             console.Error.WriteLine(string.Join('\n', load.Errors));
         return load.Settings is null ? ConfigLoad.ExitCode : 0;
     }
-
-    private static string ToJson(string file, ConfigLoad load) => JsonSerializer.Serialize(
-        new { File = file, Ok = load.Settings is not null, load.Errors },
-        JsonOptions);
 
     private static string Summary(Settings settings)
     {

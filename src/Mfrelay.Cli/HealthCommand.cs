@@ -1,0 +1,176 @@
+using System.CommandLine;
+using System.Globalization;
+using Mfrelay.Core;
+
+namespace Mfrelay.Cli;
+
+/// <summary>"mfrelay health": the mail servers as both processes see them, and the mail that waits for them.</summary>
+internal sealed class HealthCommand(CommandContext context)
+{
+    /// <summary>Rows read in one turn of the lease, so that the daemons never wait long.</summary>
+    private const int RowsPerRead = 1000;
+
+    private readonly Option<string> _config = CommandSupport.ConfigOption();
+    private readonly Option<bool> _json = CommandSupport.JsonOption();
+
+    public Command Create()
+    {
+        var command = new Command("health", "Show the mail servers as mf-smtp-server and mf-smtp-client see them, and the mail that waits.")
+        {
+            _config,
+            _json,
+            new HealthCheckCommand(context).Create(),
+        };
+        command.AddExamples(
+            ("mfrelay health", "a line for each mail server"),
+            ("mfrelay health --json | jq '.[] | select(.server.state != \"reached\")'", "those that the server does not reach"),
+            ("mfrelay health check", "checks all of them now"));
+        command.SetAction((result, _) => RunAsync(
+            result.GetRequiredValue(_config), result.GetValue(_json), result.InvocationConfiguration));
+        return command;
+    }
+
+    private async Task<int> RunAsync(string config, bool asJson, InvocationConfiguration console)
+    {
+        if (CommandSupport.LoadSettings(config, console.Error) is not { } settings)
+            return ConfigLoad.ExitCode;
+        Language language = context.LanguageOf(settings);
+        return await StateAccess.WithStoreAsync(settings, language, console.Error, context.Time, async store =>
+        {
+            IReadOnlyList<MailServerHealth> health = await store.RunAsync(table => table.ReadHealth());
+            Dictionary<string, Waiting> waiting = await CountAsync(store);
+            HealthRow[] rows = [.. HealthRow.Of(settings, health, waiting)];
+            if (asJson)
+                console.Output.WriteJson(rows.Select(row => row.ToJson()));
+            else
+                Table(rows, language).Write(console.Output);
+            return 0;
+        });
+    }
+
+    private static async Task<Dictionary<string, Waiting>> CountAsync(QueueStore store)
+    {
+        var waiting = new Dictionary<string, Waiting>(StringComparer.OrdinalIgnoreCase);
+        long last = 0;
+        while (true)
+        {
+            long after = last;
+            IReadOnlyList<Delivery> rows = await store.RunAsync(table => table.ReadAfter(after, RowsPerRead));
+            foreach (Delivery row in rows)
+            {
+                Waiting so = waiting.GetValueOrDefault(row.Route, new Waiting(0, DateTimeOffset.MaxValue));
+                waiting[row.Route] = new Waiting(so.Count + 1, row.Arrival < so.Oldest ? row.Arrival : so.Oldest);
+                last = row.Key;
+            }
+            if (rows.Count < RowsPerRead)
+                return waiting;
+        }
+    }
+
+    private TextTable Table(IEnumerable<HealthRow> rows, Language language)
+    {
+        DateTimeOffset now = context.Time.GetUtcNow();
+        var table = language == Language.Ja
+            ? new TextTable("ドメイン", "メールサーバー", "サーバー側", "クライアント側", "状態の継続", "最終確認", "次回確認", "失敗", "待機", "最古", "SIZE", "TLS", "証明書期限", "最終送信", "最後のエラー")
+            : new TextTable("DOMAIN", "MAIL SERVER", "SERVER", "CLIENT", "FOR", "CHECKED", "NEXT", "FAILURES", "WAITING", "OLDEST", "SIZE", "TLS", "CERT UNTIL", "DELIVERED", "LAST ERROR");
+        foreach (HealthRow row in rows)
+        {
+            MailServerHealth? server = row.Server;
+            MailServerHealth? worst = row.Worst;
+            table.Add(
+                row.Domain,
+                row.Address ?? language.Say("(登録なし)", "(not registered)"),
+                new TextTable.Cell(ServerState(server, language), server is null or { State: not HealthState.Reached }),
+                new TextTable.Cell(ClientState(row.Client, language), row.Client is { State: HealthState.Down }),
+                Since(worst?.Since, now),
+                Since(server?.LastCheck, now),
+                Until(worst?.NextCheck, now),
+                (worst?.Failures ?? 0).ToString(CultureInfo.InvariantCulture),
+                row.Waiting.Count.ToString(CultureInfo.InvariantCulture),
+                row.Waiting.Count == 0 ? "-" : Since(row.Waiting.Oldest, now),
+                server is { Announced.SizeLimit: > 0 and var size } ? ByteSize.Format(size) : "-",
+                server is { Announced.Tls.Length: > 0 } ? server.Announced.Tls : "-",
+                server?.Announced.CertificateExpiry.Known() is { } expiry ? expiry.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture) : "-",
+                Since(row.Client?.LastDelivery, now),
+                worst is { LastError.Length: > 0 } ? worst.LastError : "-");
+        }
+        return table;
+    }
+
+    public static string ServerState(MailServerHealth? health, Language language) => (health?.State ?? HealthState.Unknown) switch
+    {
+        HealthState.Reached => language.Say("接続可", "reached"),
+        HealthState.Down => language.Say("接続不可", "down"),
+        HealthState.Unknown => language.Say("未確認", "not checked"),
+    };
+
+    public static string ClientState(MailServerHealth? health, Language language) =>
+        health is { State: HealthState.Down } ? language.Say("確認リスト", "check list") : language.Say("正常", "ok");
+
+    private static string Since(DateTimeOffset? time, DateTimeOffset now) =>
+        time?.Known() is { } known ? CommandSupport.Age(now - known) : "-";
+
+    private static string Until(DateTimeOffset? time, DateTimeOffset now) =>
+        time?.Known() is { } known ? CommandSupport.Age(known - now) : "-";
+}
+
+/// <summary>Deliveries that wait for a route.</summary>
+/// <param name="Oldest">Arrival of the oldest.</param>
+internal readonly record struct Waiting(int Count, DateTimeOffset Oldest);
+
+/// <summary>A mail server in both views.</summary>
+/// <param name="Address">Null: mail waits for a route that has left the config.</param>
+/// <param name="Waiting">For its route, since the rotation picks a mail server only when a message is due (C9).</param>
+internal sealed record HealthRow(string Domain, string? Address, MailServerHealth? Server, MailServerHealth? Client, Waiting Waiting)
+{
+    /// <summary>The view that an operator has to look at.</summary>
+    public MailServerHealth? Worst => Client is { State: HealthState.Down } && Server is not { State: HealthState.Down } ? Client : Server ?? Client;
+
+    /// <summary>In the order of the config; then routes that are no longer in it and still have mail.</summary>
+    public static IEnumerable<HealthRow> Of(Settings settings, IReadOnlyList<MailServerHealth> health, Dictionary<string, Waiting> waiting)
+    {
+        var routes = new RouteTable(settings.MailServers);
+        foreach (MailServer server in settings.MailServers)
+        {
+            yield return new HealthRow(server.Domain, server.Address, Find(health, HealthOwner.Server, server), Find(health, HealthOwner.Client, server),
+                waiting.GetValueOrDefault(server.Domain));
+        }
+        foreach ((string route, Waiting some) in waiting.OrderBy(item => item.Key, StringComparer.Ordinal))
+        {
+            if (routes.Named(route) is null)
+                yield return new HealthRow(route, null, null, null, some);
+        }
+    }
+
+    public static MailServerHealth? Find(IReadOnlyList<MailServerHealth> health, HealthOwner owner, MailServer server) =>
+        health.FirstOrDefault(row => row.Owner == owner && row.Port == server.Port
+            && string.Equals(row.Domain, server.Domain, StringComparison.OrdinalIgnoreCase)
+            && string.Equals(row.Host, server.Host, StringComparison.OrdinalIgnoreCase));
+
+    public object ToJson() => new
+    {
+        Domain,
+        MailServer = Address,
+        Server = View(Server),
+        Client = View(Client),
+        LastDelivery = Client?.LastDelivery.Known(),
+        Waiting = new { Deliveries = Waiting.Count, Oldest = Waiting.Count == 0 ? null : (DateTimeOffset?)Waiting.Oldest },
+    };
+
+    private static object? View(MailServerHealth? health) => health is null ? null : new
+    {
+        health.State,
+        Since = health.Since.Known(),
+        LastCheck = health.LastCheck.Known(),
+        NextCheck = health.NextCheck.Known(),
+        health.Failures,
+        health.LastError,
+        Announced = new
+        {
+            Extensions = health.Announced.Extensions.Split(' ', StringSplitOptions.RemoveEmptyEntries),
+            SizeLimit = health.Announced.SizeLimit == 0 ? null : (long?)health.Announced.SizeLimit,
+            health.Announced.Tls,
+            CertificateExpiry = health.Announced.CertificateExpiry.Known(),
+        },
+    };
+}
