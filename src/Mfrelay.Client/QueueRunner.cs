@@ -63,12 +63,20 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         await ReadNewAsync();
         Task listening = ListenAsync(_stopping.Token);
         Task keeping = KeepAsync(_stopping.Token);
+        Task reading = Task.CompletedTask;
         while (!cancel.IsCancellationRequested)
         {
             TimeSpan wait = ReleaseDue();
             await WaitAsync(wait, cancel);
-            if (!cancel.IsCancellationRequested && HasChanged())
-                await ReadNewAsync();
+            if (reading.IsCompleted)
+            {
+                await reading;
+                if (!cancel.IsCancellationRequested && HasChanged())
+                    reading = ReadNewAsync();
+            }
+            // A table that waits for room on the disk must not hold up what is due, nor the end.
+            if (!reading.IsCompleted)
+                await Task.WhenAny(reading, Task.Delay(PollInterval, Time, cancel));
         }
         await _stopping.CancelAsync();
         Task idle = Task.WhenAll(_servers.Values.Select(server => server.WhenIdleAsync()).Append(_checkList.WhenIdleAsync()));

@@ -24,6 +24,7 @@ internal sealed class SmtpConnection : IDisposable
     private Chunks? _chunks;
     private ReadOnlySequence<byte> _input;
     private int _unsent;
+    private bool _cannotSend;
     private bool _hasRead;
     private bool _skippingLine;
     private volatile bool _timedOut;
@@ -50,6 +51,12 @@ internal sealed class SmtpConnection : IDisposable
 
     public async Task RunAsync()
     {
+        await TalkAsync();
+        await FlushAsync();
+    }
+
+    private async Task TalkAsync()
+    {
         Write(_session.Greet().Reply);
         while (await ReadLineAsync() is { } step)
         {
@@ -66,9 +73,7 @@ internal sealed class SmtpConnection : IDisposable
             if (step.Reply is null)
                 return; // the client is gone in the middle of mail data
             Write(step.Reply);
-            if ((step.Next == Next.Close || _unsent > MaxUnsent) && !await FlushAsync())
-                return;
-            if (step.Next == Next.Close)
+            if (step.Next == Next.Close || (_unsent > MaxUnsent && !await FlushAsync()))
                 return;
         }
     }
@@ -100,12 +105,12 @@ internal sealed class SmtpConnection : IDisposable
                 continue;
             }
             bool more = await FillAsync(Limits.CommandTimeout, command: true);
-            if (_timedOut)
+            if (_timedOut && !_cannotSend)
                 return new Step(Replies.Timeout, Next.Close);
-            if (!more && !_stopping)
+            if (!more && (_cannotSend || !_stopping))
             {
-                if (_session.Transaction is not null || _skippingLine || _input.Length > 0)
-                    _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "command", "end of stream");
+                if (_session.Transaction is not null || _skippingLine || _input.Length > 0 || _timedOut)
+                    _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "command", _timedOut ? "timeout" : "end of stream");
                 return null;
             }
         }
@@ -120,9 +125,9 @@ internal sealed class SmtpConnection : IDisposable
         var reader = new SequenceReader<byte>(_input);
         if (!reader.TryReadTo(out ReadOnlySequence<byte> line, "\r\n"u8))
         {
-            if (_input.Length > 0 && !_skippingLine && SmtpCommandParser.IsBinary(_input.FirstSpan[0]))
+            if (!_skippingLine && reader.TryPeek(out byte first) && SmtpCommandParser.IsBinary(first))
             {
-                step = _session.Command(_input.FirstSpan[..1]);
+                step = _session.Command([first]);
                 return true;
             }
             if (_input.Length >= SmtpCommandParser.MaxLine)
@@ -314,21 +319,15 @@ internal sealed class SmtpConnection : IDisposable
             else
             {
                 // A reply to a command, even with half of the next one behind it, is sent before the wait (RFC 2920 3.2).
-                bool sent = await FlushAsync();
-                if (sent)
+                if (await FlushAsync())
                     _timer.Change(timeout, Timeout.InfiniteTimeSpan);
                 else
                     _pipe.Input.CancelPendingRead();
                 result = await reading;
                 _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-                if (!sent)
-                {
-                    _input = result.Buffer.Slice(0, 0);
-                    return false;
-                }
             }
             _input = result.Buffer;
-            if (_timedOut)
+            if (_timedOut || _cannotSend)
                 return false;
             if (_input.Length > before)
                 return true;
@@ -354,16 +353,20 @@ internal sealed class SmtpConnection : IDisposable
     /// <summary>False when the client is gone, or has not taken its replies for as long as it may take for a command.</summary>
     private async ValueTask<bool> FlushAsync()
     {
-        if (_unsent == 0)
-            return true;
+        if (_unsent == 0 || _cannotSend)
+            return !_cannotSend;
         _unsent = 0;
         ValueTask<FlushResult> flushing = _pipe.Output.FlushAsync();
         if (flushing.IsCompleted)
-            return !(await flushing).IsCompleted;
+        {
+            _cannotSend = (await flushing).IsCompleted;
+            return !_cannotSend;
+        }
         _timer.Change(Limits.CommandTimeout, Timeout.InfiniteTimeSpan);
         FlushResult result = await flushing;
         _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        return !result.IsCompleted && !result.IsCanceled && !_timedOut;
+        _cannotSend = result.IsCompleted || result.IsCanceled;
+        return !_cannotSend;
     }
 
     /// <summary>Mail data that comes in chunks.</summary>
