@@ -46,7 +46,8 @@ internal sealed class SmtpDialog : IDisposable
         await AskAsync($"MAIL FROM:<{reversePath}> BODY=8BITMIME", "250", cancel);
         await AskAsync($"RCPT TO:<{forwardPath}>", "250", cancel);
         await AskAsync("DATA", "354", cancel);
-        return await AskAsync($"{Stuffed(mailData)}.", "250", cancel);
+        await WriteLineAsync($"{Stuffed(mailData)}.", cancel);
+        return await ReadAsync("250", "mail data", cancel);
     }
 
     public Task<string> QuitAsync(CancellationToken cancel) => AskAsync("QUIT", "221", cancel);
@@ -66,9 +67,12 @@ internal sealed class SmtpDialog : IDisposable
 
     private async Task<string> AskAsync(string command, string code, CancellationToken cancel)
     {
-        await _stream.WriteAsync(Encoding.UTF8.GetBytes($"{command}\r\n"), cancel);
-        return await ReadAsync(code, command.Length > 80 ? "mail data" : command, cancel);
+        await WriteLineAsync(command, cancel);
+        return await ReadAsync(code, command, cancel);
     }
+
+    private async Task WriteLineAsync(string text, CancellationToken cancel) =>
+        await _stream.WriteAsync(Encoding.UTF8.GetBytes($"{text}\r\n"), cancel);
 
     private async Task<string> ReadAsync(string code, string to, CancellationToken cancel)
     {
