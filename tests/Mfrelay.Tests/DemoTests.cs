@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Threading.Channels;
 using Mfrelay.Cli;
+using Xunit;
 
 namespace Mfrelay.Tests;
 
