@@ -9,13 +9,14 @@ internal static class CommandLine
     public static RootCommand Create(CommandContext? context = null)
     {
         context ??= CommandContext.OfProcess;
-        return new("The mail relay's command: look at its configuration and its mail servers, ask what would happen.")
+        return new("The mail relay's command: look at its configuration and its mail servers, ask what would happen, see it work.")
         {
             ConfigCommand.Create(),
             new HealthCommand(context).Create(),
             new RouteCommand(context).Create(),
             new ReloadCommand(context).Create(),
             new SimulateCommand(context).Create(),
+            DemoCommand.Create(),
         };
     }
 }

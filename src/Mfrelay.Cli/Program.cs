@@ -1,3 +1,5 @@
+using System.CommandLine;
 using Mfrelay.Cli;
 
-return CommandLine.Create().Parse(args).Invoke();
+// Ctrl-C and SIGTERM cancel what runs; it then has as long as two daemons may take to end.
+return await CommandLine.Create().Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromSeconds(40) });

@@ -1,0 +1,87 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Mfrelay.Cli;
+
+/// <summary>A reply that was not the one that a step needs, or none at all.</summary>
+internal sealed class DialogException(string message) : Exception(message);
+
+/// <summary>The sending half of RFC 5321, as small as a demonstration needs: one message in one session.</summary>
+internal sealed class SmtpDialog : IDisposable
+{
+    private readonly TcpClient _connection;
+    private readonly NetworkStream _stream;
+    private readonly StreamReader _replies;
+
+    private SmtpDialog(TcpClient connection)
+    {
+        _connection = connection;
+        _stream = connection.GetStream();
+        _replies = new StreamReader(_stream, Encoding.UTF8);
+    }
+
+    /// <summary>Connects and reads the greeting.</summary>
+    public static async Task<(SmtpDialog Dialog, string Greeting)> ConnectAsync(IPEndPoint server, CancellationToken cancel)
+    {
+        var connection = new TcpClient(server.AddressFamily) { NoDelay = true };
+        try
+        {
+            await connection.ConnectAsync(server, cancel);
+            var dialog = new SmtpDialog(connection);
+            return (dialog, await dialog.ReadAsync("220", "greeting", cancel));
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>One transaction. Returns the reply to the mail data; any other than 250 throws <see cref="DialogException"/>.</summary>
+    /// <param name="mailData">Ends in CRLF, not dot-stuffed.</param>
+    public async Task<string> SendAsync(string helo, string reversePath, string forwardPath, string mailData, CancellationToken cancel)
+    {
+        await AskAsync($"EHLO {helo}", "250", cancel);
+        await AskAsync($"MAIL FROM:<{reversePath}> BODY=8BITMIME", "250", cancel);
+        await AskAsync($"RCPT TO:<{forwardPath}>", "250", cancel);
+        await AskAsync("DATA", "354", cancel);
+        await WriteLineAsync($"{Stuffed(mailData)}.", cancel);
+        return await ReadAsync("250", "mail data", cancel);
+    }
+
+    public Task<string> QuitAsync(CancellationToken cancel) => AskAsync("QUIT", "221", cancel);
+
+    public void Dispose()
+    {
+        _replies.Dispose();
+        _connection.Dispose();
+    }
+
+    /// <summary>RFC 5321 4.5.2: a line that begins with a dot gets a second one.</summary>
+    internal static string Stuffed(string mailData)
+    {
+        string stuffed = mailData.Replace("\r\n.", "\r\n..", StringComparison.Ordinal);
+        return stuffed.StartsWith('.') ? $".{stuffed}" : stuffed;
+    }
+
+    private async Task<string> AskAsync(string command, string code, CancellationToken cancel)
+    {
+        await WriteLineAsync(command, cancel);
+        return await ReadAsync(code, command, cancel);
+    }
+
+    private async Task WriteLineAsync(string text, CancellationToken cancel) =>
+        await _stream.WriteAsync(Encoding.UTF8.GetBytes($"{text}\r\n"), cancel);
+
+    private async Task<string> ReadAsync(string code, string to, CancellationToken cancel)
+    {
+        while (true)
+        {
+            string line = await _replies.ReadLineAsync(cancel) ?? throw new DialogException($"{to}: the connection was closed");
+            if (line.Length > 3 && line[3] == '-')
+                continue;
+            return line.StartsWith(code, StringComparison.Ordinal) ? line : throw new DialogException($"{to}: {line}");
+        }
+    }
+}
