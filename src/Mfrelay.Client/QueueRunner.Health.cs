@@ -93,15 +93,16 @@ internal sealed partial class QueueRunner
         lock (_gate)
         {
             foreach ((Delivery old, _) in changed)
-                _known.Remove((old.Position, old.Route));
+                _known.Remove(Identity(old));
         }
+        long generation = _generation;
         foreach ((Delivery Old, List<Delivery> New)[] some in changed.Chunk(RowsPerRead))
         {
             await _store.RunAsync(table =>
             {
                 foreach ((Delivery old, List<Delivery> rows) in some)
                 {
-                    if (table.Delete(old.Key))
+                    if (table.Generation == generation && table.Delete(old.Key))
                         table.Insert(rows);
                 }
                 return true;

@@ -34,7 +34,7 @@ internal sealed partial class QueueRunner
         if (failover)
             next = Time.GetUtcNow();
         LogAttempt(attempt, verdicts, next);
-        Defer(delivery with
+        Defer(delivery, delivery with
         {
             Recipients = [.. open.Select(i => delivery.Recipients[i])],
             Attempts = attempts,
@@ -47,7 +47,7 @@ internal sealed partial class QueueRunner
     public void SetAside(Delivery delivery, string damage)
     {
         Log.Unreadable(delivery, damage);
-        Update(delivery with { Hold = true, LastReply = damage });
+        Update(delivery, delivery with { Hold = true, LastReply = damage });
     }
 
     /// <summary>After an attempt that ended in an exception: what of it is not settled waits for another one.</summary>
@@ -122,16 +122,19 @@ internal sealed partial class QueueRunner
 
     private void Drop(Delivery delivery)
     {
-        Delivery? known;
+        Row row;
         lock (_gate)
-            _known.Remove((delivery.Position, delivery.Route), out known);
-        Forget(known?.Key ?? delivery.Key);
+        {
+            if (!_known.Remove(Identity(delivery), out row))
+                return;
+        }
+        Forget(row);
     }
 
-    private void Defer(Delivery delivery)
+    private void Defer(Delivery before, Delivery after)
     {
         lock (_gate)
-            _later.Enqueue(Update(delivery), delivery.NextAttempt);
+            _later.Enqueue(Update(before, after), after.NextAttempt);
         _news.Writer.TryWrite(true);
     }
 
@@ -162,19 +165,21 @@ internal sealed partial class QueueRunner
     }
 
     /// <summary>Writes a row that stays; returns it under its present key.</summary>
-    private Delivery Update(Delivery delivery)
+    private Delivery Update(Delivery before, Delivery after)
     {
+        Row row;
         lock (_gate)
         {
-            if (_known.TryGetValue((delivery.Position, delivery.Route), out Delivery? known))
-                delivery = delivery with { Key = known.Key };
-            _known[(delivery.Position, delivery.Route)] = delivery;
+            if (!_known.Remove(Identity(before), out row))
+                row = new Row(before.Key, _generation);
+            _known[Identity(after)] = row;
         }
-        WriteDown(table => table.Update(delivery));
-        return delivery;
+        after = after with { Key = row.Key };
+        WriteDown(table => table.Generation == row.Generation && table.Update(after));
+        return after;
     }
 
-    private void Forget(long key) => WriteDown(table => table.Delete(key));
+    private void Forget(Row row) => WriteDown(table => table.Generation == row.Generation && table.Delete(row.Key));
 
     /// <summary>Many of these share a turn of the lease. What is lost of them in a crash, the done journal makes good.</summary>
     private void WriteDown(Func<QueueTable, bool> change) =>

@@ -27,7 +27,10 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly CheckListKeeper _checkList;
     private readonly Dictionary<string, MailServerQueue> _servers = new(StringComparer.OrdinalIgnoreCase);
     private readonly PriorityQueue<Delivery, DateTimeOffset> _later = new();
-    private readonly Dictionary<(SpoolPosition, string), Delivery> _known = [];
+
+    /// <summary>Every delivery that is in memory, with the row that it has now.</summary>
+    private readonly Dictionary<(SpoolPosition, int), Row> _known = [];
+
 
     private RouteTable _routes;
     private long _generation;
@@ -196,11 +199,17 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// What stays the same when the table is made again: the deliveries of a message share its recipients out among themselves, so the
+    /// first of them tells which one it is.
+    /// </summary>
+    private static (SpoolPosition, int) Identity(Delivery delivery) => (delivery.Position, delivery.Recipients[0].Ordinal);
+
     private void Take(Delivery row)
     {
         if (_keeper.StillOpen(row) is not { } open)
         {
-            Forget(row.Key);
+            Forget(new Row(row.Key, _generation));
             return;
         }
         if (Moved(open))
@@ -208,11 +217,10 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         lock (_gate)
         {
             // After a rebuild of the table the same delivery comes under another key.
-            if (!_known.TryAdd((row.Position, row.Route), open))
-            {
-                _known[(row.Position, row.Route)] = _known[(row.Position, row.Route)] with { Key = row.Key };
+            bool isNew = !_known.ContainsKey(Identity(open));
+            _known[Identity(open)] = new Row(row.Key, _generation);
+            if (!isNew)
                 return;
-            }
             if (open.Hold)
                 return;
             if (open.NextAttempt > Time.GetUtcNow())
@@ -221,6 +229,9 @@ internal sealed partial class QueueRunner : IAsyncDisposable
                 Dispatch(open);
         }
     }
+
+    /// <summary>A key means something in its generation of the table only.</summary>
+    private readonly record struct Row(long Key, long Generation);
 
     /// <summary>Hands out what is due; returns how long until the next is.</summary>
     private TimeSpan ReleaseDue()

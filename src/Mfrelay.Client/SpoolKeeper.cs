@@ -21,7 +21,11 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
             foreach (SettledRecipient one in settled)
                 set.Add(one.Position.Offset, one.Ordinal);
             if (message.Size > IncomingMessage.MemoryLimit && IsSettled(set, position.Offset, message.Envelope.Recipients.Count))
+            {
+                // Otherwise a power cut could leave a delivery that is open and has no mail data.
+                journal.Sync();
                 File.Delete(Path.Combine(spool, SpoolFormat.LargeDataName(message.Envelope.Id)));
+            }
         }
     }
 
