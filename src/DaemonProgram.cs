@@ -47,7 +47,7 @@ internal static class DaemonProgram
         using MailLog log = MailLog.ToConsole(settings.Language);
         try
         {
-            Directory.CreateDirectory(settings.RunDirectory);
+            MakeRunDirectory(settings.RunDirectory);
             using var daemon = new Daemon(name, path, settings, log);
             await main(daemon);
             log.Stopped(name);
@@ -85,6 +85,18 @@ internal static class DaemonProgram
             yield return "state_directory";
         if (!string.Equals(before.RunDirectory, after.RunDirectory, StringComparison.Ordinal))
             yield return "run_directory";
+    }
+
+    private static void MakeRunDirectory(string path)
+    {
+        try
+        {
+            Directory.CreateDirectory(path);
+        }
+        catch (IOException e)
+        {
+            throw new StateException($"cannot use the run directory {path}: {e.Message} Name another one with run_directory", e);
+        }
     }
 
     private static Exception? Cause(Exception? e) => e switch

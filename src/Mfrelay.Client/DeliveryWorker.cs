@@ -20,7 +20,7 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
         long began = runner.Time.GetTimestamp();
         Outcome[] outcomes = new Outcome[delivery.Recipients.Count];
         await SendAsync(message, delivery.Recipients, outcomes);
-        runner.Finish(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began)));
+        await runner.FinishAsync(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began)));
     }
 
     public async Task CloseAsync()

@@ -85,19 +85,31 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private async Task WorkAsync()
     {
         var worker = new DeliveryWorker(Server, runner);
+        while (await WaitAsync())
+        {
+            while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
+                await AttemptAsync(worker, delivery!);
+        }
+        await worker.CloseAsync();
+    }
+
+    /// <summary>Whatever becomes of an attempt, the worker lives on and the delivery is not forgotten.</summary>
+    private async Task AttemptAsync(DeliveryWorker worker, Delivery delivery)
+    {
         try
         {
-            while (await WaitAsync())
-            {
-                while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
-                    await worker.AttemptAsync(delivery!);
-            }
+            await worker.AttemptAsync(delivery);
+        }
+        catch (OperationCanceledException) when (runner.Aborting.IsCancellationRequested)
+        {
+            // Cut off at the end of the process.
         }
         catch (Exception e)
         {
             runner.Log.Unexpected($"worker {Server.Address}", e);
+            await worker.CloseAsync();
+            runner.PutBack(delivery);
         }
-        await worker.CloseAsync();
     }
 
     /// <summary>False when the idle time is over or the runner stops: the worker ends, and the count of sessions knows it.</summary>

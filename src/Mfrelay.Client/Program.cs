@@ -8,7 +8,9 @@ using Microsoft.Extensions.Hosting.Systemd;
 return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon =>
 {
     Settings settings = daemon.Settings;
-    await using var runner = new QueueRunner(settings, StateDirectory.Open(settings.StateDirectory), daemon.Log, TimeProvider.System);
+    StateDirectory directory = StateDirectory.Open(settings.StateDirectory);
+    using SoleProcess sole = SoleProcess.Enter(directory, "mf-smtp-client");
+    await using var runner = new QueueRunner(settings, directory, daemon.Log, TimeProvider.System);
 
     HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
     builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = settings.Client.ShutdownTimeout + TimeSpan.FromSeconds(3));

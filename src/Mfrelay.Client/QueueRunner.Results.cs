@@ -5,11 +5,11 @@ namespace Mfrelay.Client;
 /// <summary>What an attempt came to: journal first, then table, schedule and log.</summary>
 internal sealed partial class QueueRunner
 {
-    public void Finish(Attempt attempt)
+    public async Task FinishAsync(Attempt attempt)
     {
         Delivery delivery = attempt.Delivery;
         Verdict[] verdicts = [.. attempt.Outcomes.Select(ReplyClassifier.Classify)];
-        Settle(attempt, verdicts);
+        await SettleAsync(attempt, verdicts);
 
         List<int> open = [.. Enumerable.Range(0, verdicts.Length).Where(i => verdicts[i].Disposition != Disposition.Delivered)];
         if (open.Count == 0)
@@ -50,18 +50,45 @@ internal sealed partial class QueueRunner
         Update(delivery with { Hold = true, LastReply = damage });
     }
 
-    /// <summary>Journaled before anything else: from here on no crash makes a duplicate of them.</summary>
-    private void Settle(Attempt attempt, Verdict[] verdicts)
+    /// <summary>After an attempt that ended in an exception: what of it is not settled waits for another one.</summary>
+    public void PutBack(Delivery delivery)
     {
-        Span<SettledRecipient> settled = verdicts.Length <= 32 ? stackalloc SettledRecipient[verdicts.Length] : new SettledRecipient[verdicts.Length];
-        int count = 0;
-        for (int i = 0; i < verdicts.Length; i++)
+        if (_keeper.StillOpen(delivery) is { } open)
         {
-            if (verdicts[i].Disposition == Disposition.Delivered)
-                settled[count++] = new SettledRecipient(attempt.Delivery.Position, attempt.Delivery.Recipients[i].Ordinal);
+            lock (_gate)
+                Wait(open);
         }
-        if (count > 0)
-            _keeper.Settle(attempt.Message, attempt.Delivery.Position, settled[..count]);
+        else
+        {
+            Drop(delivery);
+        }
+    }
+
+    /// <summary>
+    /// Journaled before anything else: from here on no crash makes a duplicate of them. While that fails (the disk is full) the worker
+    /// stays here and sends nothing more: what it would send could not be written down either.
+    /// </summary>
+    private async Task SettleAsync(Attempt attempt, Verdict[] verdicts)
+    {
+        SettledRecipient[] settled =
+        [
+            .. Enumerable.Range(0, verdicts.Length).Where(i => verdicts[i].Disposition == Disposition.Delivered)
+                .Select(i => new SettledRecipient(attempt.Delivery.Position, attempt.Delivery.Recipients[i].Ordinal)),
+        ];
+        for (bool told = false; settled.Length > 0; told = true)
+        {
+            try
+            {
+                _keeper.Settle(attempt.Message, attempt.Delivery.Position, settled);
+                return;
+            }
+            catch (IOException e)
+            {
+                if (!told)
+                    Log.JournalFailed(attempt.Delivery, e.Message);
+            }
+            await Task.Delay(PollInterval, Time, Aborting);
+        }
     }
 
     private void LogAttempt(Attempt attempt, Verdict[] verdicts, DateTimeOffset next)

@@ -63,12 +63,20 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         await ReadNewAsync();
         Task listening = ListenAsync(_stopping.Token);
         Task keeping = KeepAsync(_stopping.Token);
+        Task reading = Task.CompletedTask;
         while (!cancel.IsCancellationRequested)
         {
             TimeSpan wait = ReleaseDue();
             await WaitAsync(wait, cancel);
-            if (!cancel.IsCancellationRequested && HasChanged())
-                await ReadNewAsync();
+            if (reading.IsCompleted)
+            {
+                await reading;
+                if (!cancel.IsCancellationRequested && HasChanged())
+                    reading = ReadNewAsync();
+            }
+            // A table that waits for room on the disk must not hold up what is due, nor the end.
+            if (!reading.IsCompleted)
+                await Task.WhenAny(reading, Task.Delay(PollInterval, Time, cancel));
         }
         await _stopping.CancelAsync();
         Task idle = Task.WhenAll(_servers.Values.Select(server => server.WhenIdleAsync()).Append(_checkList.WhenIdleAsync()));
@@ -111,19 +119,29 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         using var timer = new PeriodicTimer(PollInterval, Time);
         try
         {
-            while (await timer.WaitForNextTickAsync(cancel))
-            {
-                _keeper.Sync();
-                _keeper.RemoveSettledSegments();
-            }
+            for (string last = ""; await timer.WaitForNextTickAsync(cancel);)
+                last = Keep(last);
         }
         catch (OperationCanceledException)
         {
             // Stopping.
         }
+    }
+
+    /// <summary>A failure is logged unless it is the last one again, and ends nothing: the next tick may find more room.</summary>
+    private string Keep(string lastFailure)
+    {
+        try
+        {
+            _keeper.Sync();
+            _keeper.RemoveSettledSegments();
+            return "";
+        }
         catch (Exception e)
         {
-            Log.Unexpected("queue directory", e);
+            if (!string.Equals(e.Message, lastFailure, StringComparison.Ordinal))
+                Log.Unexpected("queue directory", e);
+            return e.Message;
         }
     }
 

@@ -116,6 +116,10 @@ public static class LogEvents
     public static readonly LogEvent Unreadable = new("ERROR_b401", ["id", "position", "reason"],
         "{id} キューのメールを読み出せません。 {position} ({reason})", "{id} cannot be read from the queue. {position} ({reason})");
 
+    public static readonly LogEvent JournalFailed = new("WARN_b107", ["id", "reason"],
+        "{id} 送信は完了しましたが、記録できません。記録できるまで待機します。停止すると重複して届く可能性があります。 ({reason})",
+        "{id} is settled, but that cannot be written down; waiting until it can. Stopped before, it may arrive twice. ({reason})");
+
     public static readonly LogEvent NoRoute = new("WARN_b106", ["id", "route"],
         "{id} 送信先のメールサーバーが設定されていません。キューに残します。 {route}",
         "{id} no mail server is registered for its route any more; kept in the queue. {route}");

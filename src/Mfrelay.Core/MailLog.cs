@@ -116,6 +116,7 @@ public sealed class MailLog : IDisposable
         Write(LogEvents.Uncertain, delivery.Id, delivery.ReversePath, server.Host, server.Port, reason);
 
     public void Unreadable(Delivery delivery, string reason) => Write(LogEvents.Unreadable, delivery.Id, delivery.Position, reason);
+    public void JournalFailed(Delivery delivery, string reason) => Write(LogEvents.JournalFailed, delivery.Id, reason);
     public void NoRoute(Delivery delivery) => Write(LogEvents.NoRoute, delivery.Id, delivery.Route);
 
     /// <summary>Writes what is still on its way.</summary>

@@ -15,6 +15,8 @@ public sealed class QueueStore : IDisposable
     /// <summary>LiteDB writes in the background and swallows what fails there, so it is not let near the end of the room.</summary>
     private const long RoomToChange = 8 * 1024 * 1024;
 
+    private const int PageSize = 8192;
+
     private readonly StateDirectory _directory;
     private readonly Func<RouteTable> _routes;
     private readonly MailLog _log;
@@ -169,6 +171,9 @@ public sealed class QueueStore : IDisposable
         // LiteDB would lay the log of a lost database over a new one.
         if (!File.Exists(_directory.Database) && File.Exists(LogFile))
             File.Move(LogFile, FreeName(LogFile));
+        // LiteDB takes a file without a whole page for a new one and overwrites it.
+        if (new FileInfo(_directory.Database) is { Exists: true, Length: > 0 and < PageSize } file)
+            throw new BrokenTableException($"it has {file.Length} octets");
         return new LiteDatabase(new ConnectionString { Filename = _directory.Database, Connection = ConnectionType.Direct });
     }
 
@@ -276,7 +281,9 @@ public sealed class QueueStore : IDisposable
         {
             if (File.Exists(LogFile))
                 File.Move(LogFile, FreeName(LogFile));
-            if (File.Exists(_directory.Database))
+            if (Directory.Exists(_directory.Database))
+                Directory.Move(_directory.Database, aside);
+            else if (File.Exists(_directory.Database))
                 File.Move(_directory.Database, aside);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -292,7 +299,7 @@ public sealed class QueueStore : IDisposable
     {
         string name = $"{file}.broken-{_time.GetUtcNow():yyyyMMddTHHmmssfff}";
         string free = name;
-        for (int i = 2; File.Exists(free); i++)
+        for (int i = 2; Path.Exists(free); i++)
             free = $"{name}-{i}";
         return free;
     }

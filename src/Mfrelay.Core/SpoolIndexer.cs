@@ -135,7 +135,7 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
         {
             foreach (ScannedRecord record in SpoolScanner.Scan(spool, segment, 0, checkData: false))
             {
-                if (record.Damage is not null && record.Envelope is null && !record.Head.IsMessage)
+                if (record.Damage is not null && !record.Head.IsMessage)
                     return; // a record that names one may be lost in there: keep them all
                 if (record.Head.Kind == RecordKind.LargeMessage)
                     named.Add(SpoolFormat.LargeDataName(record.Head.Id));

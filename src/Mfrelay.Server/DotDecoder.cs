@@ -93,21 +93,24 @@ internal struct NewlineCheck
 {
     private static readonly SearchValues<byte> Special = SearchValues.Create("\r\n\0"u8);
     private bool _afterCr;
+    private bool _insideLine;
 
     public bool HasBareNewline { get; private set; }
-    public bool EndsInNewline { get; private set; }
+
+    /// <summary>The last octets were CRLF, or there were none at all: an empty message is no worse than that of DATA.</summary>
+    public readonly bool EndsInNewline => !_insideLine;
 
     public void Scan(ReadOnlySpan<byte> bytes)
     {
         while (!bytes.IsEmpty)
         {
-            EndsInNewline = false;
+            _insideLine = true;
             if (_afterCr)
             {
                 _afterCr = false;
                 if (bytes[0] == '\n')
                 {
-                    EndsInNewline = true;
+                    _insideLine = false;
                     bytes = bytes[1..];
                     continue;
                 }

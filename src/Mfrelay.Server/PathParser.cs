@@ -1,7 +1,7 @@
 using System.Buffers;
-using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Mfrelay.Core;
 
 namespace Mfrelay.Server;
 
@@ -110,9 +110,11 @@ internal static class PathParser
         if (literal[^1] != ']')
             return false;
         string inside = Encoding.ASCII.GetString(literal[1..^1]);
-        return inside.StartsWith("IPv6:", StringComparison.OrdinalIgnoreCase)
-            ? IPAddress.TryParse(inside.AsSpan(5), out IPAddress? v6) && v6.AddressFamily == AddressFamily.InterNetworkV6 && !inside.Contains('%', StringComparison.Ordinal)
-            : IPAddress.TryParse(inside, out IPAddress? v4) && v4.AddressFamily == AddressFamily.InterNetwork && inside.Count(c => c == '.') == 3;
+        bool tagged = inside.StartsWith("IPv6:", StringComparison.OrdinalIgnoreCase);
+        // The platform also reads "0x7f.0.0.1", "[::1]:25" and "fe80::1%eth0".
+        return HostName.ParseAddress(tagged ? inside.AsSpan(5) : inside) is { } address
+            && address.AddressFamily == (tagged ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork)
+            && !inside.Contains('%', StringComparison.Ordinal);
     }
 
     private static bool SkipSourceRoute(ReadOnlySpan<byte> input, ref int i)

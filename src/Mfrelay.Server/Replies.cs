@@ -37,6 +37,7 @@ internal static class Replies
     public static readonly Reply MailFirst = Reply.Of(503, "5.5.1", "MAIL first");
     public static readonly Reply NoValidRecipients = Reply.Of(554, "5.5.1", "No valid recipients");
     public static readonly Reply DataInsideBdat = Reply.Of(503, "5.5.1", "DATA and BDAT cannot be mixed");
+    public static readonly Reply RcptInsideBdat = Reply.Of(503, "5.5.1", "No recipients after the first chunk");
     public static readonly Reply TransactionFailed = Reply.Of(503, "5.5.1", "A chunk was refused: RSET first");
 
     // Policy and limits

@@ -22,6 +22,16 @@ internal enum Verb
     NotSmtp,
 }
 
+internal static class VerbNames
+{
+    /// <summary>How log lines name the stage of a refusal: "mail", "rcpt"; "command" for what is no command.</summary>
+    public static string Of(Verb verb) => verb switch
+    {
+        Verb.Unknown or Verb.NotImplemented or Verb.NotSmtp => "command",
+        _ => verb.ToString().ToLowerInvariant(),
+    };
+}
+
 /// <summary>A command line, taken apart.</summary>
 /// <param name="verb">Which command it is.</param>
 /// <param name="argument">What follows the verb, without blanks around it.</param>
@@ -39,6 +49,9 @@ internal static class SmtpCommandParser
     /// <summary>Octets of the longest command line, CRLF included: more than the 512 of RFC 5321 4.5.3.1.4, since parameters add to it.</summary>
     public const int MaxLine = 2048;
 
+    /// <summary>No client of SMTP begins a line so: a TLS handshake, or some other binary protocol, which may never send CRLF.</summary>
+    public static bool IsBinary(byte first) => first is (< (byte)' ' and not ((byte)'\t' or (byte)'\r' or (byte)'\n')) or > 0x7E;
+
     public static SmtpCommand Parse(ReadOnlySpan<byte> line)
     {
         int end = line.IndexOf((byte)' ');
@@ -50,7 +63,7 @@ internal static class SmtpCommandParser
     private static Verb VerbOf(ReadOnlySpan<byte> word)
     {
         if (word.Length > 0 && !char.IsAsciiLetter((char)word[0]))
-            return word[0] < ' ' || word[0] > 0x7E ? Verb.NotSmtp : Verb.Unknown;
+            return IsBinary(word[0]) ? Verb.NotSmtp : Verb.Unknown;
         Span<byte> upper = stackalloc byte[8];
         if (word.Length is < 3 or > 8)
             return Verb.Unknown;

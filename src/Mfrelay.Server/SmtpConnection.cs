@@ -11,6 +11,9 @@ namespace Mfrelay.Server;
 /// </summary>
 internal sealed class SmtpConnection : IDisposable
 {
+    /// <summary>Octets of replies that may wait while pipelined commands are still being answered.</summary>
+    private const int MaxUnsent = 4096;
+
     private readonly IDuplexPipe _pipe;
     private readonly SmtpServices _services;
     private readonly IPAddress _clientAddress;
@@ -18,12 +21,14 @@ internal sealed class SmtpConnection : IDisposable
     private readonly SmtpSession _session;
     private readonly IncomingMessage _message;
     private readonly ITimer _timer;
+    private Chunks? _chunks;
     private ReadOnlySequence<byte> _input;
+    private int _unsent;
+    private bool _cannotSend;
     private bool _hasRead;
     private bool _skippingLine;
     private volatile bool _timedOut;
     private volatile bool _stopping;
-    private volatile bool _waitingForCommand;
 
     public SmtpConnection(IDuplexPipe pipe, IPEndPoint client, SmtpServices services)
     {
@@ -46,12 +51,19 @@ internal sealed class SmtpConnection : IDisposable
 
     public async Task RunAsync()
     {
-        if (!await SendAsync(_session.Greet().Reply))
-            return;
+        await TalkAsync();
+        await FlushAsync();
+    }
+
+    private async Task TalkAsync()
+    {
+        Write(_session.Greet().Reply);
         while (await ReadLineAsync() is { } step)
         {
             if (step.Reply.IsRefusal)
-                _services.Log.Refused(_client, _session.Transaction?.ReversePath ?? "", "", _session.HeloName, step.Reply.ToString());
+                LogRefusal(step.Reply);
+            if (_chunks is { } chunks && chunks.Transaction != _session.Transaction)
+                DropChunks(); // RSET, EHLO
             step = step.Next switch
             {
                 Next.Data => await ReceiveDataAsync(step),
@@ -60,10 +72,8 @@ internal sealed class SmtpConnection : IDisposable
             };
             if (step.Reply is null)
                 return; // the client is gone in the middle of mail data
-            bool more = step.Next != Next.Close && _input.Length > 0;
-            if (more)
-                Write(step.Reply);
-            else if (!await SendAsync(step.Reply) || step.Next == Next.Close)
+            Write(step.Reply);
+            if (step.Next == Next.Close || (_unsent > MaxUnsent && !await FlushAsync()))
                 return;
         }
     }
@@ -72,8 +82,7 @@ internal sealed class SmtpConnection : IDisposable
     public void Stop()
     {
         _stopping = true;
-        if (_waitingForCommand)
-            _pipe.Input.CancelPendingRead();
+        _pipe.Input.CancelPendingRead();
     }
 
     public void Dispose()
@@ -95,15 +104,13 @@ internal sealed class SmtpConnection : IDisposable
                     return step;
                 continue;
             }
-            _waitingForCommand = true;
-            bool more = await FillAsync(Limits.CommandTimeout);
-            _waitingForCommand = false;
-            if (_timedOut)
+            bool more = await FillAsync(Limits.CommandTimeout, command: true);
+            if (_timedOut && !_cannotSend)
                 return new Step(Replies.Timeout, Next.Close);
-            if (!more && !_stopping)
+            if (!more && (_cannotSend || !_stopping))
             {
-                if (_session.Transaction is { } transaction)
-                    _services.Log.SessionLost(_client, transaction.ReversePath, "command", "end of stream");
+                if (_session.Transaction is not null || _skippingLine || _input.Length > 0 || _timedOut)
+                    _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "command", _timedOut ? "timeout" : "end of stream");
                 return null;
             }
         }
@@ -118,6 +125,11 @@ internal sealed class SmtpConnection : IDisposable
         var reader = new SequenceReader<byte>(_input);
         if (!reader.TryReadTo(out ReadOnlySequence<byte> line, "\r\n"u8))
         {
+            if (!_skippingLine && reader.TryPeek(out byte first) && SmtpCommandParser.IsBinary(first))
+            {
+                step = _session.Command([first]);
+                return true;
+            }
             if (_input.Length >= SmtpCommandParser.MaxLine)
             {
                 // All but a last CR, which may be the first half of the end.
@@ -147,8 +159,7 @@ internal sealed class SmtpConnection : IDisposable
     /// <summary>DATA: 354, mail data up to the dot, and the answer to it.</summary>
     private async ValueTask<Step> ReceiveDataAsync(Step step)
     {
-        if (!await SendAsync(step.Reply))
-            return default;
+        Write(step.Reply);
         long began = _services.Time.GetTimestamp();
         DataSink sink = BeginMessage();
         var decoder = new DotDecoder();
@@ -175,7 +186,7 @@ internal sealed class SmtpConnection : IDisposable
     {
         bool refused = step.Next == Next.RefusedChunk;
         if (!refused && _chunks is null)
-            _chunks = new Chunks(BeginMessage(), _services.Time.GetTimestamp());
+            _chunks = new Chunks(_session.Transaction!, BeginMessage(), _services.Time.GetTimestamp());
         for (long left = step.Octets; left > 0;)
         {
             ReadOnlySequence<byte> here = _input.Slice(0, Math.Min(left, _input.Length));
@@ -212,7 +223,18 @@ internal sealed class SmtpConnection : IDisposable
         return _session.EndOfData(Refusal(chunks.Sink, bad) ?? await CommitAsync(chunks.Began));
     }
 
-    private Chunks? _chunks;
+    private void DropChunks()
+    {
+        _chunks = null;
+        _message.Abandon();
+    }
+
+    private void LogRefusal(Reply reply)
+    {
+        bool sender = _session.LastVerb == Verb.Mail;
+        _services.Log.Refused(_client, sender ? _session.LastAddress : _session.Transaction?.ReversePath ?? "",
+            sender ? "" : _session.LastAddress, VerbNames.Of(_session.LastVerb), reply.ToString());
+    }
 
     /// <summary>What speaks against the message, worst first; the message is dropped then.</summary>
     private Reply? Refusal(DataSink sink, Reply? content)
@@ -272,54 +294,86 @@ internal sealed class SmtpConnection : IDisposable
     private Step Lost(string stage)
     {
         _message.Abandon();
-        _services.Log.SessionLost(_client, _session.Transaction!.ReversePath, stage, _timedOut ? "timeout" : "end of stream");
+        _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", stage, _timedOut ? "timeout" : "end of stream");
         return _timedOut ? new Step(Replies.Timeout, Next.Close) : default;
     }
 
-    /// <summary>Waits for more input. False at its end, at the timeout, and when the service stops while it waits for a command.</summary>
-    private async ValueTask<bool> FillAsync(TimeSpan timeout)
+    /// <summary>
+    /// Sends what is unsent and waits for more input. False at its end, at the timeout, and when the service stops while it waits for a
+    /// command.
+    /// </summary>
+    private async ValueTask<bool> FillAsync(TimeSpan timeout, bool command = false)
     {
         long before = _input.Length;
-        if (_hasRead)
-            _pipe.Input.AdvanceTo(_input.Start, _input.End);
-        _hasRead = true;
-        ValueTask<ReadResult> reading = _pipe.Input.ReadAsync();
-        ReadResult result;
-        if (reading.IsCompleted)
+        while (true)
         {
-            result = await reading;
+            if (_hasRead)
+                _pipe.Input.AdvanceTo(_input.Start, _input.End);
+            _hasRead = true;
+            ValueTask<ReadResult> reading = _pipe.Input.ReadAsync();
+            ReadResult result;
+            if (reading.IsCompleted)
+            {
+                result = await reading;
+            }
+            else
+            {
+                // A reply to a command, even with half of the next one behind it, is sent before the wait (RFC 2920 3.2).
+                if (await FlushAsync())
+                    _timer.Change(timeout, Timeout.InfiniteTimeSpan);
+                else
+                    _pipe.Input.CancelPendingRead();
+                result = await reading;
+                _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+            }
+            _input = result.Buffer;
+            if (_timedOut || _cannotSend)
+                return false;
+            if (_input.Length > before)
+                return true;
+            // Stop cancels whatever read is under way; mail data is read on.
+            if (!result.IsCanceled || (_stopping && command))
+                return false;
         }
-        else
-        {
-            _timer.Change(timeout, Timeout.InfiniteTimeSpan);
-            if (_stopping && _waitingForCommand)
-                _pipe.Input.CancelPendingRead(); // Stop came between the look at the flag and the wait
-            result = await reading;
-            _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        }
-        _input = result.Buffer;
-        return _input.Length > before && !_timedOut;
     }
 
     private void TimeOut()
     {
         _timedOut = true;
+        _pipe.Output.CancelPendingFlush();
         _pipe.Input.CancelPendingRead();
     }
 
-    private void Write(Reply reply) => _pipe.Output.Write(reply.Wire);
-
-    private async ValueTask<bool> SendAsync(Reply reply)
+    private void Write(Reply reply)
     {
-        Write(reply);
-        FlushResult result = await _pipe.Output.FlushAsync();
-        return !result.IsCompleted && !result.IsCanceled;
+        _pipe.Output.Write(reply.Wire);
+        _unsent += reply.Wire.Length;
+    }
+
+    /// <summary>False when the client is gone, or has not taken its replies for as long as it may take for a command.</summary>
+    private async ValueTask<bool> FlushAsync()
+    {
+        if (_unsent == 0 || _cannotSend)
+            return !_cannotSend;
+        _unsent = 0;
+        ValueTask<FlushResult> flushing = _pipe.Output.FlushAsync();
+        if (flushing.IsCompleted)
+        {
+            _cannotSend = (await flushing).IsCompleted;
+            return !_cannotSend;
+        }
+        _timer.Change(Limits.CommandTimeout, Timeout.InfiniteTimeSpan);
+        FlushResult result = await flushing;
+        _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _cannotSend = result.IsCompleted || result.IsCanceled;
+        return !_cannotSend;
     }
 
     /// <summary>Mail data that comes in chunks.</summary>
-    private sealed class Chunks(DataSink sink, long began)
+    private sealed class Chunks(MailTransaction transaction, DataSink sink, long began)
     {
         public NewlineCheck Check;
+        public MailTransaction Transaction => transaction;
         public DataSink Sink => sink;
         public long Began => began;
 

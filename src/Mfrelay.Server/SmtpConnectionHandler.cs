@@ -16,9 +16,20 @@ internal sealed class SmtpServices(Func<Admission> admission, MailQueue queue, M
     /// <summary>The sessions that are open.</summary>
     public ConcurrentDictionary<SmtpConnection, Task> Sessions { get; } = new();
 
+    private volatile bool _stopping;
+
+    /// <summary>A session that began while the listeners were closing hears 421 too.</summary>
+    public void Add(SmtpConnection session, Task ended)
+    {
+        Sessions.TryAdd(session, ended);
+        if (_stopping)
+            session.Stop();
+    }
+
     /// <summary>Idle sessions end with 421 now, others after their transaction; returns when all have ended or the time is up.</summary>
     public async Task StopAsync(TimeSpan limit)
     {
+        _stopping = true;
         foreach (SmtpConnection session in Sessions.Keys)
             session.Stop();
         await Task.WhenAny(Task.WhenAll(Sessions.Values), Task.Delay(limit, Time));
@@ -38,7 +49,7 @@ internal sealed class SmtpConnectionHandler(SmtpServices services) : ConnectionH
         var client = connection.RemoteEndPoint as IPEndPoint ?? new IPEndPoint(IPAddress.None, 0);
         using var session = new SmtpConnection(connection.Transport, client, services);
         var ended = new TaskCompletionSource();
-        services.Sessions.TryAdd(session, ended.Task);
+        services.Add(session, ended.Task);
         try
         {
             await session.RunAsync();

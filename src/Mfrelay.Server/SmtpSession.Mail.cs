@@ -28,6 +28,7 @@ internal sealed partial class SmtpSession
             return new Step(bad);
         if (Decode(address, parameters.SmtpUtf8, out string reversePath) is { } badAddress)
             return new Step(badAddress);
+        LastAddress = reversePath;
         if (parameters.Size > Limits.MaxMessageSize)
             return new Step(Replies.TooLarge);
         if (Admission.ForClient(client) is { } refusal)
@@ -56,11 +57,12 @@ internal sealed partial class SmtpSession
         if (kind == PathKind.LocalOnly && !Ascii.EqualsIgnoreCase(address, "postmaster"u8))
             return new Step(Replies.BadRecipient);
 
-        if (ParseRcptParameters(argument, out DsnNotify notify, out string? originalRecipient) is { } bad)
-            return new Step(bad);
         MailTransaction transaction = Transaction!;
+        if (ParseRcptParameters(argument, transaction.SmtpUtf8, out DsnNotify notify, out string? originalRecipient) is { } bad)
+            return new Step(bad);
         if (Decode(address, transaction.SmtpUtf8, out string forwardPath) is { } badAddress)
             return new Step(badAddress);
+        LastAddress = forwardPath;
         if (transaction.Recipients.Count >= Limits.MaxRecipients)
             return new Step(Replies.TooManyRecipients);
         if (Admission.ForRecipient(forwardPath, transaction.DeclaredSize, out long sizeLimit) is { } refusal)
@@ -108,6 +110,9 @@ internal sealed partial class SmtpSession
         {
             return Replies.BadUtf8;
         }
+        // U+0080 to U+009F and the separators of Unicode end a line for some terminals: an address in the log must not.
+        if (text.Any(static c => char.IsControl(c) || c is '\u2028' or '\u2029'))
+            return Replies.BadUtf8;
         return utf8Allowed ? null : Replies.NeedsSmtpUtf8;
     }
 
@@ -134,7 +139,7 @@ internal sealed partial class SmtpSession
         return null;
     }
 
-    private static Reply? ParseRcptParameters(ReadOnlySpan<byte> text, out DsnNotify notify, out string? originalRecipient)
+    private static Reply? ParseRcptParameters(ReadOnlySpan<byte> text, bool utf8Allowed, out DsnNotify notify, out string? originalRecipient)
     {
         notify = DsnNotify.Unspecified;
         originalRecipient = null;
@@ -144,7 +149,7 @@ internal sealed partial class SmtpSession
             if (Ascii.EqualsIgnoreCase(key, "NOTIFY"u8))
                 ok = notify == DsnNotify.Unspecified && ParseNotify(value, out notify);
             else if (Ascii.EqualsIgnoreCase(key, "ORCPT"u8))
-                ok = originalRecipient is null && ParseOriginalRecipient(value, out originalRecipient);
+                ok = originalRecipient is null && ParseOriginalRecipient(value, utf8Allowed, out originalRecipient);
             else
                 return Replies.UnknownParameter;
             if (!ok)
@@ -210,18 +215,18 @@ internal sealed partial class SmtpSession
     }
 
     /// <summary>RFC 3461 4.2: addr-type ";" xtext; under SMTPUTF8 the type utf-8 may hold UTF-8 (RFC 6533 3).</summary>
-    private static bool ParseOriginalRecipient(ReadOnlySpan<byte> value, out string? text)
+    private static bool ParseOriginalRecipient(ReadOnlySpan<byte> value, bool utf8Allowed, out string? text)
     {
         text = null;
         int semicolon = value.IndexOf((byte)';');
-        if (semicolon <= 0 || value.Length > MaxOriginalRecipient)
+        if (semicolon <= 0 || semicolon == value.Length - 1 || value.Length > MaxOriginalRecipient)
             return false;
         foreach (byte b in value[..semicolon])
         {
             if (!char.IsAsciiLetterOrDigit((char)b) && b != '-')
                 return false;
         }
-        if (!Ascii.EqualsIgnoreCase(value[..semicolon], "utf-8"u8))
+        if (Ascii.IsValid(value) || !utf8Allowed || !Ascii.EqualsIgnoreCase(value[..semicolon], "utf-8"u8))
             return IsXtext(value[(semicolon + 1)..]) && Set(value, out text);
         try
         {

@@ -44,6 +44,12 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
     /// <summary>What the client called itself; empty before EHLO or HELO.</summary>
     public string HeloName { get; private set; } = "";
 
+    /// <summary>The verb of the last command line: what a log line of its refusal names.</summary>
+    public Verb LastVerb { get; private set; }
+
+    /// <summary>The address that the last command line gave, once it was found good; empty for others.</summary>
+    public string LastAddress { get; private set; } = "";
+
     /// <summary>Null outside of one.</summary>
     public MailTransaction? Transaction { get; private set; }
 
@@ -59,6 +65,7 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
     public Step Command(ReadOnlySpan<byte> line)
     {
         SmtpCommand command = SmtpCommandParser.Parse(line);
+        (LastVerb, LastAddress) = (command.Verb, "");
         if (command.Verb == Verb.NotSmtp)
             return new Step(Replies.NotSmtp, Next.Close);
         if (line.ContainsAnyInRange((byte)0, (byte)31) || line.Contains((byte)0x7F))
@@ -67,7 +74,11 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
     }
 
     /// <summary>A command line beyond <see cref="SmtpCommandParser.MaxLine"/>; its rest has been thrown away.</summary>
-    public Step LineTooLong() => Judge(new Step(Replies.LineTooLong));
+    public Step LineTooLong()
+    {
+        (LastVerb, LastAddress) = (Verb.Unknown, "");
+        return Judge(new Step(Replies.LineTooLong));
+    }
 
     /// <summary>After mail data, whatever came of it. Ends the transaction.</summary>
     public Step EndOfData(Reply reply)
@@ -92,7 +103,7 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
         Verb.Mail when HeloName.Length == 0 => Replies.HelloFirst,
         Verb.Mail when Transaction is not null => Replies.NestedMail,
         Verb.Rcpt or Verb.Data or Verb.Bdat when Transaction is null => Replies.MailFirst,
-        Verb.Rcpt when Transaction!.Chunked => Replies.DataInsideBdat,
+        Verb.Rcpt when Transaction!.Chunked => Replies.RcptInsideBdat,
         Verb.Data when Transaction!.Chunked => Replies.DataInsideBdat,
         Verb.Data or Verb.Bdat when Transaction!.Recipients.Count == 0 => Replies.NoValidRecipients,
         Verb.Bdat when Transaction!.Failed => Replies.TransactionFailed,
@@ -140,8 +151,11 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
         ReadOnlySpan<byte> number = space < 0 ? argument : argument[..space];
         ReadOnlySpan<byte> rest = space < 0 ? default : argument[space..].Trim((byte)' ');
         bool last = Ascii.EqualsIgnoreCase(rest, "LAST"u8);
-        if (!long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out long octets) || (!rest.IsEmpty && !last))
-            return new Step(Replies.BadBdat);
+        // How many octets follow is unknown: taking them for commands would run what somebody wrote into a message.
+        if (!long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out long octets))
+            return new Step(Replies.BadBdat, Next.Close);
+        if (!rest.IsEmpty && !last)
+            return new Step(Replies.BadBdat, Next.RefusedChunk, octets, last);
         if (OutOfOrder(Verb.Bdat) is { } refusal)
             return new Step(refusal, Next.RefusedChunk, octets, last);
         Transaction!.Chunked = true;

@@ -15,7 +15,7 @@ class Exact:
         self.numbers = itertools.count()
 
     async def handle_DATA(self, server, session, envelope):
-        path = os.path.join(self.folder, f"{next(self.numbers):06}")
+        path = os.path.join(self.folder, f"{os.getpid()}-{next(self.numbers):06}")   # it may be started again
         with open(path + ".data", "wb") as f:
             f.write(envelope.content)
         with open(path + ".new", "w", encoding="utf-8") as f:

@@ -1,0 +1,62 @@
+using Mfrelay.Core;
+using Xunit;
+
+namespace Mfrelay.Tests;
+
+public sealed class DoneJournalTests : IDisposable
+{
+    private readonly State _state = new();
+
+    public void Dispose() => _state.Dispose();
+
+    private string PathOf(long segment) => Path.Combine(_state.Spool, SpoolFormat.DoneName(segment));
+
+    [Fact]
+    public void A_torn_entry_counts_for_nothing_and_hides_nothing_behind_it()
+    {
+        for (int cut = 0; cut <= 32; cut++)
+        {
+            long segment = 1000 + cut;
+            using (var journal = new DoneJournal(_state.Spool))
+                journal.Append(segment, [new(new(segment, 32), 0)]);
+            byte[] bytes = File.ReadAllBytes(PathOf(segment));
+            File.WriteAllBytes(PathOf(segment), bytes.AsSpan(0, cut));
+            using (var journal = new DoneJournal(_state.Spool))
+                journal.Append(segment, [new(new(segment, 64), 65535)]);
+            SettledSet settled = DoneJournal.Read(_state.Spool, segment);
+            Assert.Equal(cut == 32, settled.Contains(32, 0));
+            Assert.True(settled.Contains(64, 65535));
+            Assert.Equal(cut == 32 ? 2 : 1, settled.Count);
+        }
+    }
+
+    [Fact]
+    public void Entries_of_two_processes_do_not_overwrite_each_other()
+    {
+        using DoneJournal client = new(_state.Spool), cli = new(_state.Spool);
+        Parallel.For(0, 400, i => (i % 2 == 0 ? client : cli).Append(5, [new(new(5, 8L * i), 1), new(new(5, 8L * i), 2)]));
+        Assert.Equal(800, DoneJournal.Read(_state.Spool, 5).Count);
+    }
+
+    [Fact]
+    public void More_segments_than_may_be_open_and_more_recipients_than_fit_the_stack_are_all_written()
+    {
+        using var journal = new DoneJournal(_state.Spool);
+        for (long segment = 1; segment <= 150; segment++)
+            journal.Append(segment, [.. Enumerable.Range(0, segment % 50 == 0 ? 1000 : 1).Select(i => new SettledRecipient(new(segment, 40), i))]);
+        journal.Sync();
+        Assert.Equal(147 + 3000, Enumerable.Range(1, 150).Sum(segment => DoneJournal.Read(_state.Spool, segment).Count));
+        journal.Remove(50);
+        Assert.False(File.Exists(PathOf(50)));
+        Assert.Equal(0, DoneJournal.Read(_state.Spool, 50).Count);
+    }
+
+    [Fact]
+    public void An_entry_of_another_segment_settles_nothing()
+    {
+        using (var journal = new DoneJournal(_state.Spool))
+            journal.Append(5, [new(new(5, 40), 0)]);
+        File.Copy(PathOf(5), PathOf(6));
+        Assert.Equal(0, DoneJournal.Read(_state.Spool, 6).Count);
+    }
+}

@@ -1,0 +1,40 @@
+using Mfrelay.Core;
+using Xunit;
+
+namespace Mfrelay.Tests;
+
+public sealed class RouteTableTests
+{
+    private static readonly RouteTable Table = new(
+        new[] { "example.com", "*.example.com", "*.deep.example.com", "Example.COM", "*" }
+            .Select((domain, i) => new MailServer { Domain = domain, Host = $"192.0.2.{i}" }));
+
+    [Theory]
+    [InlineData("a@example.com", "example.com")]
+    [InlineData("a@EXAMPLE.com", "example.com")]
+    [InlineData("a@x.example.com", "*.example.com")]
+    [InlineData("a@x.y.example.com", "*.example.com")]
+    [InlineData("a@deep.example.com", "*.example.com")]
+    [InlineData("a@x.Deep.example.com", "*.deep.example.com")]
+    [InlineData("a@notexample.com", "*")]
+    [InlineData("\"a@example.com\"@example.net", "*")]
+    [InlineData("a@[192.0.2.1]", "*")]
+    [InlineData("postmaster", "*")]
+    public void The_most_exact_entry_wins(string forwardPath, string route) => Assert.Equal(route, Table.ForAddress(forwardPath)?.Name);
+
+    [Fact]
+    public void Entries_of_one_domain_are_one_route_in_the_order_of_the_config() =>
+        Assert.Equal(["192.0.2.0", "192.0.2.3"], Table.Named("example.com")!.MailServers.Select(server => server.Host));
+
+    [Fact]
+    public void A_message_is_split_by_route_and_every_recipient_keeps_its_number()
+    {
+        var table = new RouteTable([new MailServer { Domain = "example.com", Host = "h" }]);
+        Envelope envelope = State.EnvelopeOf(new QueueId(1), "a@example.com", "b@Other.example", "c@EXAMPLE.com", "d@other.example", "postmaster");
+        Delivery[] deliveries = [.. table.Split(envelope, new SpoolPosition(2, 32), 7)];
+        Assert.Equal(["example.com", "other.example", "postmaster"], deliveries.Select(delivery => delivery.Route));
+        Assert.Equal([new(0, "a@example.com"), new(2, "c@EXAMPLE.com")], deliveries[0].Recipients);
+        Assert.Equal([new(1, "b@Other.example"), new(3, "d@other.example")], deliveries[1].Recipients);
+        Assert.All(deliveries, delivery => Assert.Equal((new QueueId(1), new SpoolPosition(2, 32), 7L), (delivery.Id, delivery.Position, delivery.Size)));
+    }
+}
