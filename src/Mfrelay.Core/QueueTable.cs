@@ -103,10 +103,11 @@ public sealed partial class QueueTable
         }
     }
 
+    // The key as a parameter: LiteDB compiles each text of an expression and keeps it for ever, and Query.GT puts the number into the text.
     /// <summary>Rows above a key, in ascending order.</summary>
     public IReadOnlyList<Delivery> ReadAfter(long key, int limit) =>
         FromLiteDb((key, limit), static (table, range) =>
-            table._queue.Find(Query.GT("_id", range.key), 0, range.limit).Select(FromBson).ToArray());
+            table._queue.Find(BsonExpression.Create("_id > @0", range.key), 0, range.limit).Select(FromBson).ToArray());
 
     public Delivery? Find(long key) => FromLiteDb(key, static (table, key) => table._queue.FindById(key) is { } row ? FromBson(row) : null);
 

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using System.Net;
+using System.Runtime.CompilerServices;
 using Mfrelay.Core;
 
 namespace Mfrelay.Server;
@@ -93,6 +94,7 @@ internal sealed class SmtpConnection : IDisposable
     }
 
     /// <summary>The answer to the next command line; null at the end of the connection.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<Step?> ReadLineAsync()
     {
         while (true)
@@ -160,6 +162,7 @@ internal sealed class SmtpConnection : IDisposable
     }
 
     /// <summary>DATA: 354, mail data up to the dot, and the answer to it.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<Step> ReceiveDataAsync(Step step)
     {
         Write(step.Reply);
@@ -265,6 +268,7 @@ internal sealed class SmtpConnection : IDisposable
     }
 
     /// <summary>250 only when the message is on stable storage.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<Reply> CommitAsync(long began)
     {
         MailTransaction transaction = _session.Transaction!;
@@ -305,6 +309,7 @@ internal sealed class SmtpConnection : IDisposable
     /// Sends what is unsent and waits for more input. False at its end, at the timeout, and when the service stops while it waits for a
     /// command.
     /// </summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<bool> FillAsync(TimeSpan timeout, bool command = false)
     {
         long before = _input.Length;
@@ -354,6 +359,7 @@ internal sealed class SmtpConnection : IDisposable
     }
 
     /// <summary>False when the client is gone, or has not taken its replies for as long as it may take for a command.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<bool> FlushAsync()
     {
         if (_unsent == 0 || _cannotSend)

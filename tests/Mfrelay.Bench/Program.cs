@@ -1,0 +1,8 @@
+using BenchmarkDotNet.Running;
+using Mfrelay.Bench;
+
+return args switch
+{
+    ["checks", .. var rest] => await CheckRound.RunAsync(rest),
+    _ => BenchmarkSwitcher.FromAssembly(typeof(CheckRound).Assembly).Run(args, new ShortConfig()).Any(summary => summary.HasCriticalValidationErrors) ? 1 : 0,
+};
