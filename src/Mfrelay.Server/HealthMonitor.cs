@@ -8,6 +8,9 @@ namespace Mfrelay.Server;
 /// </summary>
 internal sealed class HealthMonitor : IAsyncDisposable
 {
+    /// <summary>So that a connection that times out is told as such.</summary>
+    private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(200);
+
     private readonly QueueStore _store;
     private readonly MailLog _log;
     private readonly TimeProvider _time;
@@ -113,7 +116,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
         try
         {
             Apply(watch, new HealthEvent.CheckStarts());
-            Apply(watch, await _probe(watch.Server, _settings, cancel));
+            Apply(watch, await ProbeAsync(watch.Server, cancel));
         }
         finally
         {
@@ -125,6 +128,23 @@ internal sealed class HealthMonitor : IAsyncDisposable
             table.PutHealth(health);
             return true;
         });
+    }
+
+    /// <summary>
+    /// The probe waits as long as the timeout for each answer; all of it may take no longer either, because the first round holds up READY.
+    /// </summary>
+    private async Task<HealthEvent> ProbeAsync(MailServer server, CancellationToken cancel)
+    {
+        using var limit = new CancellationTokenSource(_settings.Server.CheckTimeout + Grace, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancel);
+        try
+        {
+            return await _probe(server, _settings, either.Token);
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            return new HealthEvent.DialogFailed("timed out");
+        }
     }
 
     private void Apply(Watch watch, HealthEvent what)

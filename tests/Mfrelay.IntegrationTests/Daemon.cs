@@ -9,6 +9,7 @@ namespace Mfrelay.IntegrationTests;
 internal sealed class Daemon : IDisposable
 {
     private const int SigTerm = 15;
+    private const int SigHup = 1;
 
     private readonly Process _process;
     private readonly Lock _gate = new();
@@ -102,6 +103,9 @@ internal sealed class Daemon : IDisposable
         _process.Kill();
         await _process.WaitForExitAsync();
     }
+
+    /// <summary>SIGHUP: read the config again.</summary>
+    public void Reload() => _ = Signal(_process.Id, SigHup);
 
     /// <summary>SIGTERM; returns at once.</summary>
     public void Terminate() => _ = Signal(_process.Id, SigTerm);

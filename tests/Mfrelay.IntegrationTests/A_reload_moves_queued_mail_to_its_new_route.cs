@@ -1,0 +1,77 @@
+using System.Globalization;
+using System.Net;
+using Xunit;
+
+namespace Mfrelay.IntegrationTests;
+
+public sealed class A_reload_moves_queued_mail_to_its_new_route : IAsyncDisposable
+{
+    private readonly Sink _first = new(started: false);
+    private readonly Sink _other = new(started: false);
+    private readonly Relay _relay;
+
+    public A_reload_moves_queued_mail_to_its_new_route() => _relay = new Relay(_first.EndPoint);
+
+    [Fact]
+    public async Task Both_halves_of_a_message_arrive_when_they_come_to_share_a_route()
+    {
+        // Both mail servers are down, so the two deliveries of the message wait.
+        _relay.WriteConfig(Config(("one.test", _first.EndPoint), ("*", _other.EndPoint)));
+        await _relay.StartServerAsync();
+        Daemon client = await _relay.StartClientAsync();
+        string id = await _relay.SendAsync("halves", "a@one.test", "b@two.test");
+        await client.WaitForLineAsync($"INFO_b103 {id} .*to=<a@one.test>");
+        await client.WaitForLineAsync($"INFO_b103 {id} .*to=<b@two.test>");
+
+        _relay.WriteConfig(Config(("*", _other.EndPoint)));
+        client.Reload();
+        await client.WaitForLineAsync("INFO_c103 .*rerouted=1");
+        _other.Start();
+        await client.WaitForLineAsync($"INFO_b102 {id} .*to=<a@one.test>");
+        await client.WaitForLineAsync($"INFO_b102 {id} .*to=<b@two.test>");
+        Assert.Equal(["a@one.test", "b@two.test"], _other.Mail.SelectMany(mail => mail.To).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_bad_config_is_refused_with_its_line_and_the_old_one_stays()
+    {
+        _first.Start();
+        Daemon server = await _relay.StartServerAsync();
+        Daemon client = await _relay.StartClientAsync();
+        _relay.WriteConfig("host_name = \"relay.example\"\n[client]\nretry = [\"soon\"]\n");
+        foreach (Daemon daemon in new[] { server, client })
+        {
+            daemon.Reload();
+            await daemon.WaitForLineAsync("WARN_c306 .*mfrelay.toml:3: client.retry");
+        }
+        await _relay.SendAsync("as before");
+        await _first.WaitForAsync(1, seconds: 10);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _relay.DisposeAsync();
+        _first.Dispose();
+        _other.Dispose();
+    }
+
+    private string Config(params (string Domain, IPEndPoint EndPoint)[] servers) => $"""
+        host_name = "relay.example"
+        state_directory = "{_relay.StateDirectory}"
+        run_directory = "{_relay.PathOf("run")}"
+        language = "en"
+        [server]
+        listen = ["{_relay.EndPoint}"]
+        [client]
+        retry = ["1s"]
+        recheck_interval = "1s"
+
+        """ + string.Concat(servers.Select(server => string.Create(CultureInfo.InvariantCulture, $"""
+        [[mail_server]]
+        domain = "{server.Domain}"
+        host = "{server.EndPoint.Address}"
+        port = {server.EndPoint.Port}
+        when_down = "queue"
+
+        """)));
+}
