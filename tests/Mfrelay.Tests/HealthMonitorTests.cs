@@ -1,0 +1,134 @@
+using System.Collections.Concurrent;
+using Mfrelay.Core;
+using Mfrelay.Server;
+using Microsoft.Extensions.Time.Testing;
+using Xunit;
+
+namespace Mfrelay.Tests;
+
+/// <summary>The loop around the state machine of the checks, with hours of virtual time: real store, real log, a probe that the test answers.</summary>
+public sealed class HealthMonitorTests : IAsyncDisposable
+{
+    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
+    private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("mfrelay-");
+    private readonly ConcurrentQueue<string> _lines = new();
+    private readonly ConcurrentQueue<string> _probes = new();
+    private readonly ConcurrentDictionary<string, bool> _down = new(StringComparer.Ordinal);
+    private readonly QueueStore _store;
+    private readonly HealthMonitor _monitor;
+    private Settings _settings = With("a.test", "b.test");
+
+    public HealthMonitorTests()
+    {
+        MailLog log = MailLog.ToAction(Language.Ja, (_, line) => _lines.Enqueue(line));
+        _store = new QueueStore(StateDirectory.Open(_directory.FullName), () => new RouteTable(_settings.MailServers), log, TimeProvider.System);
+        _monitor = new HealthMonitor(_settings, _store, log, _time, (server, _, _) =>
+        {
+            _probes.Enqueue(server.Domain);
+            return Task.FromResult<HealthEvent>(_down.ContainsKey(server.Domain)
+                ? new HealthEvent.ConnectFailed("refused")
+                : new HealthEvent.CheckSucceeded(new Announcement("SIZE", 1000)));
+        });
+    }
+
+    [Fact]
+    public async Task S01_EveryRegisteredMailServerIsCheckedAtStartAndEveryHour()
+    {
+        await _monitor.ApplyAsync(_settings);
+        Assert.Equal(["a.test", "b.test"], _probes.Order(StringComparer.Ordinal));
+        _time.Advance(TimeSpan.FromMinutes(59));
+        await Task.Delay(50);
+        Assert.Equal(2, _probes.Count);
+        _time.Advance(TimeSpan.FromMinutes(3));
+        await ProbesAsync(4);
+    }
+
+    [Fact]
+    public async Task S01_AReloadChecksOnlyWhatWasAddedAndForgetsWhatWasRemoved()
+    {
+        await _monitor.ApplyAsync(_settings);
+        _settings = With("b.test", "c.test");
+        await _monitor.ApplyAsync(_settings);
+        Assert.Equal(["a.test", "b.test", "c.test"], _probes.Order(StringComparer.Ordinal));
+        await RowsAsync(["b.test", "c.test"]);
+        Assert.Equal(HealthState.Reached, _monitor.StateOf(_settings.MailServers[0]));
+    }
+
+    [Fact]
+    public async Task S09_S10_TheFirstRecheckIsImmediateThenEveryMinuteAndEvery15thFailureIsLogged()
+    {
+        _down["a.test"] = true;
+        await _monitor.ApplyAsync(_settings);
+        await ProbesAsync(3); // both, and a.test once more at once
+        for (int failures = 3; failures <= 31; failures++)
+        {
+            _time.Advance(TimeSpan.FromMinutes(1));
+            await ProbesAsync(failures + 1);
+        }
+        Assert.Equal(3, _lines.Count(line => line.StartsWith("WARN_a301", StringComparison.Ordinal))); // 1, 15, 30
+
+        _down.Clear();
+        int before = _lines.Count;
+        _time.Advance(TimeSpan.FromMinutes(1));
+        await UntilAsync(() => _monitor.StateOf(_settings.MailServers[0]) == HealthState.Reached);
+        Assert.Equal(["INFO_a202", "INFO_a203"], _lines.Skip(before).Select(line => line[..9]));
+    }
+
+    [Fact]
+    public async Task S07_S08_S11_S12_TheServersOwnViewDecidesWhatIsAdmitted()
+    {
+        _down["a.test"] = true;
+        var admission = new Admission(_settings, _monitor);
+        Assert.Equal(421, admission.ForRecipient("x@b.test", null, out _)!.Code); // not yet checked is not reached
+        await _monitor.ApplyAsync(_settings);
+        Assert.Equal(421, admission.ForRecipient("x@a.test", null, out _)!.Code);
+        Assert.EndsWith("Service not available\r\n", System.Text.Encoding.ASCII.GetString(admission.ForSender("x@a.test")!.Wire), StringComparison.Ordinal);
+        Assert.Null(admission.ForSender("x@elsewhere.test"));
+        Assert.Null(admission.ForRecipient("x@b.test", 1000, out long limit));
+        Assert.Equal(1000, limit);
+        Assert.Equal(552, admission.ForRecipient("x@b.test", 1001, out _)!.Code);
+    }
+
+    [Fact]
+    public async Task B05_WhenDownQueueAdmitsMailForAMailServerThatIsDown()
+    {
+        _settings = _settings with { MailServers = [_settings.MailServers[0] with { WhenDown = WhenDown.Queue }] };
+        _down["a.test"] = true;
+        await _monitor.ApplyAsync(_settings);
+        Assert.Null(new Admission(_settings, _monitor).ForRecipient("x@a.test", null, out _));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _monitor.DisposeAsync();
+        _store.Dispose();
+        _directory.Delete(recursive: true);
+    }
+
+    private static Settings With(params string[] domains) => new()
+    {
+        HostName = "relay.test",
+        MailServers = [.. domains.Select(domain => new MailServer { Domain = domain, Host = "127.0.0.1" })],
+    };
+
+    private Task ProbesAsync(int count) => UntilAsync(() => _probes.Count >= count);
+
+    private async Task RowsAsync(string[] domains)
+    {
+        for (int i = 0; i < 200; i++)
+        {
+            IReadOnlyList<MailServerHealth> rows = await _store.RunAsync(table => table.ReadHealth());
+            if (rows.Select(row => row.Domain).Order(StringComparer.Ordinal).SequenceEqual(domains))
+                return;
+            await Task.Delay(20);
+        }
+        Assert.Fail("the health table does not hold the registered list");
+    }
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        for (int i = 0; i < 500 && !condition(); i++)
+            await Task.Delay(10);
+        Assert.True(condition());
+    }
+}
