@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using Xunit;
 
@@ -55,23 +54,5 @@ public sealed class A_reload_moves_queued_mail_to_its_new_route : IAsyncDisposab
         _other.Dispose();
     }
 
-    private string Config(params (string Domain, IPEndPoint EndPoint)[] servers) => $"""
-        host_name = "relay.example"
-        state_directory = "{_relay.StateDirectory}"
-        run_directory = "{_relay.PathOf("run")}"
-        language = "en"
-        [server]
-        listen = ["{_relay.EndPoint}"]
-        [client]
-        retry = ["1s"]
-        recheck_interval = "1s"
-
-        """ + string.Concat(servers.Select(server => string.Create(CultureInfo.InvariantCulture, $"""
-        [[mail_server]]
-        domain = "{server.Domain}"
-        host = "{server.EndPoint.Address}"
-        port = {server.EndPoint.Port}
-        when_down = "queue"
-
-        """)));
+    private string Config(params (string, IPEndPoint)[] servers) => _relay.ConfigOf("retry = [\"1s\"]", servers);
 }

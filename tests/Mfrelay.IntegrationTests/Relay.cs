@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
@@ -59,6 +60,29 @@ internal sealed class Relay : IAsyncDisposable
     }
 
     public string PathOf(string name) => Path.Join(_directory.FullName, name);
+
+    /// <summary>A config with mail servers of the test's choice, all of them with when_down = "queue".</summary>
+    /// <param name="client">More lines of [client].</param>
+    public string ConfigOf(string client, params (string Domain, IPEndPoint EndPoint)[] servers) => $"""
+        host_name = "relay.example"
+        state_directory = "{StateDirectory}"
+        run_directory = "{PathOf("run")}"
+        language = "en"
+        [server]
+        listen = ["{EndPoint}"]
+        [client]
+        recheck_interval = "1s"
+        idle_timeout = "1s"
+        {client}
+
+        """ + string.Concat(servers.Select(server => string.Create(CultureInfo.InvariantCulture, $"""
+        [[mail_server]]
+        domain = "{server.Domain}"
+        host = "{server.EndPoint.Address}"
+        port = {server.EndPoint.Port}
+        when_down = "queue"
+
+        """)));
 
     public void WriteConfig(string text) => File.WriteAllText(ConfigFile, text);
 
