@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using Mfrelay;
 using Mfrelay.Core;
 using Mfrelay.Server;
@@ -22,7 +23,8 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
     await using var health = new HealthMonitor(settings, queue.Store, daemon.Log, time, static (server, settings, cancel) =>
         new MailServerProbe(settings.HostName, settings.Server.CheckTimeout, TimeProvider.System).RunAsync(server, null, cancel));
     // S7: the first round of checks ends before anybody is let in, and so before READY.
-    await health.ApplyAsync(settings);
+    if (!await FirstRoundAsync(health, settings))
+        return;
     Volatile.Write(ref admission, new Admission(settings, health));
     var services = new SmtpServices(() => Volatile.Read(ref admission), queue, daemon.Log, time);
 
@@ -50,6 +52,22 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
     if (draining is not null)
         await draining;
 });
+
+// False: SIGTERM or SIGINT came while mail servers were still being asked, before there is a host that listens for them.
+static async Task<bool> FirstRoundAsync(HealthMonitor health, Settings settings)
+{
+    var stop = new TaskCompletionSource();
+    void Stop(PosixSignalContext signal)
+    {
+        signal.Cancel = true;
+        stop.TrySetResult();
+    }
+
+    using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+    using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+    Task round = health.ApplyAsync(settings);
+    return await Task.WhenAny(round, stop.Task) == round;
+}
 
 static WebApplication Build(Settings settings, SmtpServices services)
 {

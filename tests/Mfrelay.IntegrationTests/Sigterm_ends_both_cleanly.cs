@@ -12,6 +12,17 @@ public sealed class Sigterm_ends_both_cleanly : IAsyncDisposable
     public Sigterm_ends_both_cleanly() => _relay = new Relay(_sink.EndPoint);
 
     [Fact]
+    public async Task The_server_ends_with_0_while_it_still_waits_for_a_mail_server_that_does_not_answer()
+    {
+        using var silent = new Sink { Script = _ => Task.Delay(Timeout.Infinite).ContinueWith(_ => (string?)null, TaskScheduler.Default) };
+        await using var relay = new Relay(silent.EndPoint);
+        Daemon server = relay.LaunchServer();
+        await server.WaitForLineAsync("INFO_a202");
+        server.Terminate();
+        Assert.Equal(0, await server.WaitForExitAsync(seconds: 5));
+    }
+
+    [Fact]
     public async Task In_under_two_seconds_when_idle_and_the_database_is_closed()
     {
         Daemon server = await _relay.StartServerAsync();
