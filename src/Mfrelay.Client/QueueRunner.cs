@@ -22,6 +22,8 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly CancellationTokenSource _aborting = new();
     private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
 
+    private readonly ITimer _alarm;
+
     private readonly Lock _gate = new();
     private readonly Rotation _rotation = new();
     private readonly CheckListKeeper _checkList;
@@ -36,6 +38,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private long _generation;
     private long _lastKey;
     private (DateTime, long) _databaseSeen;
+    private volatile bool _tapped;
 
     public QueueRunner(Settings settings, StateDirectory directory, MailLog log, TimeProvider time)
     {
@@ -46,6 +49,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         _keeper = new SpoolKeeper(directory.Spool, Reader, new DoneJournal(directory.Spool));
         _wake = new WakeSocket(settings.RunDirectory, WakeSocket.ClientName);
         _checkList = new CheckListKeeper(this, _store, CheckAsync);
+        _alarm = time.CreateTimer(static news => ((Channel<bool>)news!).Writer.TryWrite(true), _news, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     public Settings Settings { get; private set; }
@@ -90,6 +94,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
 
     public ValueTask DisposeAsync()
     {
+        _alarm.Dispose();
         _store.Dispose();
         _keeper.Dispose();
         Reader.Dispose();
@@ -107,6 +112,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             while (true)
             {
                 await _wake.WaitAsync(cancel);
+                _tapped = true;
                 _news.Writer.TryWrite(true);
             }
         }
@@ -152,18 +158,18 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     {
         try
         {
-            using var limit = new CancellationTokenSource(wait < PollInterval ? wait : PollInterval, Time);
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancel);
-            if (await _news.Reader.WaitToReadAsync(either.Token))
-            {
-                _news.Reader.TryRead(out _);
-                _databaseSeen = default;
-            }
+            // A timer that writes into the channel: a wait that is cancelled every second would throw an exception every second.
+            _alarm.Change(wait < PollInterval ? wait : PollInterval, Timeout.InfiniteTimeSpan);
+            await _news.Reader.WaitToReadAsync(cancel);
+            _news.Reader.TryRead(out _);
         }
         catch (OperationCanceledException)
         {
-            // Time for the next look.
+            // Stopping.
         }
+        if (_tapped)
+            _databaseSeen = default;
+        _tapped = false;
     }
 
     /// <summary>Whether the database may hold something new: a look at the file instead of opening it every second.</summary>

@@ -8,8 +8,13 @@ namespace Mfrelay.Client;
 /// </summary>
 internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal journal) : IDisposable
 {
+    /// <summary>Calls without news between two looks.</summary>
+    private const int QuietCalls = 30;
+
     private readonly Lock _gate = new();
     private readonly Dictionary<long, Segment> _segments = [];
+    private bool _hasNews = true;
+    private int _quietCalls;
 
     /// <summary>Writes to the done journal; from here on a crash sends to none of them again.</summary>
     public void Settle(SpooledMessage message, SpoolPosition position, ReadOnlySpan<SettledRecipient> settled)
@@ -17,6 +22,7 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
         journal.Append(position.Segment, settled);
         lock (_gate)
         {
+            _hasNews = true;
             SettledSet set = SegmentOf(position.Segment).Settled;
             foreach (SettledRecipient one in settled)
                 set.Add(one.Position.Offset, one.Ordinal);
@@ -45,11 +51,17 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
         }
     }
 
-    /// <summary>Removes every sealed segment whose recipients are all settled. Cheap when there is none: called now and then.</summary>
+    /// <summary>
+    /// Removes every sealed segment whose recipients are all settled. Called every second; looks when something was settled since, and
+    /// else now and then, because the server may have sealed a segment after that.
+    /// </summary>
     public void RemoveSettledSegments()
     {
         lock (_gate)
         {
+            if (!_hasNews && ++_quietCalls < QuietCalls)
+                return;
+            (_hasNews, _quietCalls) = (false, 0);
             foreach (long segment in SpoolScanner.Segments(spool))
             {
                 Segment state = SegmentOf(segment);
