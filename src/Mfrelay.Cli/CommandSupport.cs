@@ -67,6 +67,12 @@ internal static class CommandSupport
         return load.Settings;
     }
 
+    /// <summary>Whether an operator means this mail server by a host, a host:port or a domain.</summary>
+    public static bool IsCalled(this MailServer server, string name) =>
+        string.Equals(name, server.Host, StringComparison.OrdinalIgnoreCase)
+        || string.Equals(name, server.Address, StringComparison.OrdinalIgnoreCase)
+        || string.Equals(name, server.Domain, StringComparison.OrdinalIgnoreCase);
+
     /// <summary>The text of the language.</summary>
     public static string Say(this Language language, string japanese, string english) => language == Language.Ja ? japanese : english;
 

@@ -39,7 +39,7 @@ internal sealed class HealthCheckCommand(CommandContext context)
             return ConfigLoad.ExitCode;
         Language language = context.LanguageOf(settings);
         // One registered for several domains is checked once.
-        MailServer[] servers = [.. settings.MailServers.Where(server => Matches(server, which)).DistinctBy(server => server.Address, StringComparer.OrdinalIgnoreCase)];
+        MailServer[] servers = [.. settings.MailServers.Where(server => which is null || server.IsCalled(which)).DistinctBy(server => server.Address, StringComparer.OrdinalIgnoreCase)];
         if (servers.Length == 0)
         {
             await console.Error.WriteLineAsync("mfrelay: " + (which is null
@@ -84,10 +84,6 @@ internal sealed class HealthCheckCommand(CommandContext context)
             turns.Release();
         }
     }
-
-    private static bool Matches(MailServer server, string? which) =>
-        which is null
-        || new[] { server.Host, server.Address, server.Domain }.Contains(which, StringComparer.OrdinalIgnoreCase);
 
     private static string Line(Step step) => string.Create(CultureInfo.InvariantCulture, $"{step.Seconds,8:0.000}s  {step.Text}");
 

@@ -118,6 +118,23 @@ internal sealed class HealthCommand(CommandContext context)
 /// <param name="Oldest">Arrival of the oldest.</param>
 internal readonly record struct Waiting(int Count, DateTimeOffset Oldest);
 
+/// <summary>The rows of the health table by mail server.</summary>
+internal sealed class HealthViews(IEnumerable<MailServerHealth> rows)
+{
+    private readonly Dictionary<string, MailServerHealth>[] _byOwner = [.. Enum.GetValues<HealthOwner>().Select(owner => ByKey(rows, owner))];
+
+    /// <summary>Null: that process has no row for it.</summary>
+    public MailServerHealth? Of(HealthOwner owner, MailServer server) => _byOwner[(int)owner].GetValueOrDefault(server.Key);
+
+    private static Dictionary<string, MailServerHealth> ByKey(IEnumerable<MailServerHealth> rows, HealthOwner owner)
+    {
+        var byKey = new Dictionary<string, MailServerHealth>(StringComparer.OrdinalIgnoreCase);
+        foreach (MailServerHealth row in rows.Where(row => row.Owner == owner))
+            byKey.TryAdd(row.Key, row);
+        return byKey;
+    }
+}
+
 /// <summary>A mail server in both views.</summary>
 /// <param name="Address">Null: mail waits for a route that has left the config.</param>
 /// <param name="Waiting">For its route, since the rotation picks a mail server only when a message is due (C9).</param>
@@ -130,9 +147,10 @@ internal sealed record HealthRow(string Domain, string? Address, MailServerHealt
     public static IEnumerable<HealthRow> Of(Settings settings, IReadOnlyList<MailServerHealth> health, Dictionary<string, Waiting> waiting)
     {
         var routes = new RouteTable(settings.MailServers);
+        var views = new HealthViews(health);
         foreach (MailServer server in settings.MailServers)
         {
-            yield return new HealthRow(server.Domain, server.Address, Find(health, HealthOwner.Server, server), Find(health, HealthOwner.Client, server),
+            yield return new HealthRow(server.Domain, server.Address, views.Of(HealthOwner.Server, server), views.Of(HealthOwner.Client, server),
                 waiting.GetValueOrDefault(server.Domain));
         }
         foreach ((string route, Waiting some) in waiting.OrderBy(item => item.Key, StringComparer.Ordinal))
@@ -141,11 +159,6 @@ internal sealed record HealthRow(string Domain, string? Address, MailServerHealt
                 yield return new HealthRow(route, null, null, null, some);
         }
     }
-
-    public static MailServerHealth? Find(IReadOnlyList<MailServerHealth> health, HealthOwner owner, MailServer server) =>
-        health.FirstOrDefault(row => row.Owner == owner && row.Port == server.Port
-            && string.Equals(row.Domain, server.Domain, StringComparison.OrdinalIgnoreCase)
-            && string.Equals(row.Host, server.Host, StringComparison.OrdinalIgnoreCase));
 
     public object ToJson() => new
     {

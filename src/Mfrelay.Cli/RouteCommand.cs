@@ -38,7 +38,7 @@ internal sealed class RouteCommand(CommandContext context)
         return await StateAccess.WithStoreAsync(settings, language, console.Error, context.Time, async store =>
         {
             IReadOnlyList<MailServerHealth> health = await store.RunAsync(table => table.ReadHealth());
-            DryRun run = DryRun.Of(address, from, settings, health);
+            DryRun run = DryRun.Of(address, from, settings, new HealthViews(health));
             if (asJson)
                 console.Output.WriteJson(run.ToJson());
             else
@@ -72,8 +72,8 @@ internal sealed class RouteCommand(CommandContext context)
             : new TextTable("MAIL SERVER", "SERVER", "CLIENT", "WHEN_DOWN", "LAST ERROR");
         foreach (MailServer server in run.Route.MailServers)
         {
-            MailServerHealth? serverView = HealthRow.Find(run.Health, HealthOwner.Server, server);
-            MailServerHealth? clientView = HealthRow.Find(run.Health, HealthOwner.Client, server);
+            MailServerHealth? serverView = run.Views.Of(HealthOwner.Server, server);
+            MailServerHealth? clientView = run.Views.Of(HealthOwner.Client, server);
             string[] errors = [serverView?.LastError ?? "", clientView?.LastError ?? ""];
             servers.Add(
                 server.Address,
@@ -111,12 +111,12 @@ internal enum DryRunReply
 /// <param name="SenderRoute">Null: the sender's domain does not count.</param>
 /// <param name="SizeLimit">long.MaxValue: no mail server of the route announced one.</param>
 internal sealed record DryRun(
-    string Recipient, string? From, Route? Route, Route? SenderRoute, DryRunReply Reply, long SizeLimit, IReadOnlyList<MailServerHealth> Health)
+    string Recipient, string? From, Route? Route, Route? SenderRoute, DryRunReply Reply, long SizeLimit, HealthViews Views)
 {
-    public static DryRun Of(string recipient, string? from, Settings settings, IReadOnlyList<MailServerHealth> health)
+    public static DryRun Of(string recipient, string? from, Settings settings, HealthViews views)
     {
         var routes = new RouteTable(settings.MailServers);
-        MailServerHealth? View(MailServer server) => HealthRow.Find(health, HealthOwner.Server, server);
+        MailServerHealth? View(MailServer server) => views.Of(HealthOwner.Server, server);
         HealthState State(MailServer server) => View(server)?.State ?? HealthState.Unknown;
         Route? route = routes.ForAddress(recipient);
         Route? sender = from is { Length: > 0 } && routes.ForAddress(from) is { } found && RoutePolicy.CountsForSender(found) ? found : null;
@@ -125,7 +125,7 @@ internal sealed record DryRun(
             : route is null ? DryRunReply.NoRoute
             : RoutePolicy.Refuses(route, State) ? DryRunReply.RecipientDown
             : DryRunReply.Accepted;
-        return new DryRun(recipient, from, route, sender, reply, route is null ? long.MaxValue : RoutePolicy.SizeLimit(route, View), health);
+        return new DryRun(recipient, from, route, sender, reply, route is null ? long.MaxValue : RoutePolicy.SizeLimit(route, View), views);
     }
 
     public object ToJson() => new
@@ -145,8 +145,8 @@ internal sealed record DryRun(
         MailServers = Route?.MailServers.Select(server => new
         {
             server.Address,
-            ServerState = HealthRow.Find(Health, HealthOwner.Server, server)?.State ?? HealthState.Unknown,
-            ClientState = HealthRow.Find(Health, HealthOwner.Client, server)?.State ?? HealthState.Unknown,
+            ServerState = Views.Of(HealthOwner.Server, server)?.State ?? HealthState.Unknown,
+            ClientState = Views.Of(HealthOwner.Client, server)?.State ?? HealthState.Unknown,
             server.WhenDown,
         }),
     };

@@ -9,10 +9,7 @@ internal sealed record Scenario(TimeSpan Length, IReadOnlyList<Outage> Outages, 
 internal sealed record Outage(string Name, TimeSpan Start, TimeSpan Length)
 {
     public bool Covers(MailServer server, TimeSpan at) =>
-        at >= Start && at < Start + Length
-        && (string.Equals(Name, server.Host, StringComparison.OrdinalIgnoreCase)
-            || string.Equals(Name, server.Address, StringComparison.OrdinalIgnoreCase)
-            || string.Equals(Name, server.Domain, StringComparison.OrdinalIgnoreCase));
+        at >= Start && at < Start + Length && server.IsCalled(Name);
 }
 
 /// <summary>One message to a domain, every so often, the first after one interval.</summary>
@@ -160,10 +157,8 @@ internal sealed class Simulation
 
     private void Attempt(Message message)
     {
-        MailServer? server = _settings.Client.Failover == Failover.Next
-            ? _rotation.TakeUnlisted(message.Route, IsListed)
-            : _rotation.Take(message.Route);
-        if (server is null || IsListed(server))
+        MailServer? server = _rotation.Choose(message.Route, _settings.Client.Failover, IsListed);
+        if (server is null)
         {
             _timeline.Add(_now, message.Route.Name, message.Attempts == 0 && message.Arrival == _now ? TimelineKind.Queued : TimelineKind.StillWaiting, message.Domain);
             WaitForRetry(message);

@@ -13,7 +13,7 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, MailServerHealth> _health = new(StringComparer.Ordinal);
-    private readonly HashSet<Task> _watches = [];
+    private readonly Dictionary<string, Task> _watches = new(StringComparer.Ordinal);
 
     /// <summary>Takes over what an earlier run left in the table, for the mail servers that are still registered.</summary>
     public async Task LoadAsync(Settings settings)
@@ -22,7 +22,7 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
         lock (_gate)
         {
             foreach (MailServerHealth row in rows.Where(row => row.Owner == HealthOwner.Client))
-                _health.TryAdd(KeyOf(row.Domain, row.Address), row);
+                _health.TryAdd(row.Key, row);
         }
         Apply(settings);
     }
@@ -32,17 +32,13 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
     {
         lock (_gate)
         {
-            var registered = settings.MailServers.ToDictionary(server => KeyOf(server.Domain, server.Address), StringComparer.Ordinal);
+            var registered = settings.MailServers.Select(server => server.Key).ToHashSet(StringComparer.Ordinal);
             foreach ((string key, MailServerHealth row) in _health.ToArray())
             {
-                if (registered.ContainsKey(key))
+                if (registered.Contains(key))
                     continue;
                 _health.Remove(key);
-                _ = store.RunAsync(table =>
-                {
-                    table.DeleteHealth(row);
-                    return true;
-                });
+                _ = store.RunAsync(table => table.DeleteHealth(row));
             }
             foreach (MailServer server in settings.MailServers)
             {
@@ -77,13 +73,11 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
     public Task WhenIdleAsync()
     {
         lock (_gate)
-            return Task.WhenAll(_watches);
+            return Task.WhenAll(_watches.Values);
     }
 
-    private static string KeyOf(string domain, string address) => $"{domain} {address}";
-
     private MailServerHealth HealthOf(MailServer server) =>
-        _health.GetValueOrDefault(KeyOf(server.Domain, server.Address)) ?? MailServerHealth.Of(HealthOwner.Client, server, runner.Time.GetUtcNow());
+        _health.GetValueOrDefault(server.Key) ?? MailServerHealth.Of(HealthOwner.Client, server, runner.Time.GetUtcNow());
 
     private void Note(MailServer server, HealthEvent what)
     {
@@ -94,31 +88,21 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
             MailServerHealth health = HealthOf(server);
             before = health.State;
             change = CheckList.Next(health, what, runner.Time.GetUtcNow(), runner.Settings.Client);
-            _health[KeyOf(server.Domain, server.Address)] = change.Health;
+            _health[server.Key] = change.Health;
             if (before != HealthState.Down && change.Health.State == HealthState.Down)
                 Watch(server);
         }
         runner.Log.Health(change);
-        _ = store.RunAsync(table =>
-        {
-            table.PutHealth(change.Health);
-            return true;
-        });
+        _ = store.RunAsync(table => table.PutHealth(change.Health));
         if (before == HealthState.Down && change.Health.State != HealthState.Down)
             runner.Recovered(server);
     }
 
-    // Under the lock.
+    // Under the lock. One at a time for a mail server: a reload asks for those that are being watched as well.
     private void Watch(MailServer server)
     {
-        Task watch = Task.Run(() => WatchAsync(server));
-        _watches.Add(watch);
-        _ = watch.ContinueWith(
-            ended =>
-            {
-                lock (_gate)
-                    _watches.Remove(ended);
-            }, TaskScheduler.Default);
+        if (!_watches.ContainsKey(server.Key))
+            _watches[server.Key] = Task.Run(() => WatchAsync(server));
     }
 
     /// <summary>Checks one listed mail server until it is off the list (C5).</summary>
@@ -131,8 +115,12 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
                 TimeSpan wait;
                 lock (_gate)
                 {
-                    if (!_health.TryGetValue(KeyOf(server.Domain, server.Address), out MailServerHealth? health) || health.State != HealthState.Down)
+                    if (!_health.TryGetValue(server.Key, out MailServerHealth? health) || health.State != HealthState.Down)
+                    {
+                        // In the same breath as the decision: listed again, it needs a watch of its own.
+                        _watches.Remove(server.Key);
                         return;
+                    }
                     wait = health.NextCheck - runner.Time.GetUtcNow();
                 }
                 if (wait > TimeSpan.Zero)
@@ -150,6 +138,8 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
         catch (Exception e)
         {
             runner.Log.Unexpected($"check of {server.Address}", e);
+            lock (_gate)
+                _watches.Remove(server.Key);
         }
     }
 }

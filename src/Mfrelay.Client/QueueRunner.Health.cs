@@ -19,7 +19,7 @@ internal sealed partial class QueueRunner
             DateTimeOffset now = Time.GetUtcNow();
             (Delivery Delivery, DateTimeOffset Due)[] waiting = [.. _later.UnorderedItems];
             _later.Clear();
-            foreach ((Delivery delivery, DateTimeOffset due) in waiting.OrderBy(item => item.Due))
+            foreach ((Delivery delivery, DateTimeOffset due) in waiting)
             {
                 bool released = string.Equals(_routes.Named(delivery.Route)?.Name, server.Domain, StringComparison.OrdinalIgnoreCase);
                 _later.Enqueue(delivery, released && due > now ? now : due);
@@ -105,7 +105,6 @@ internal sealed partial class QueueRunner
                     if (table.Generation == generation && table.Delete(old.Key))
                         table.Insert(rows);
                 }
-                return true;
             });
         }
         _databaseSeen = default;

@@ -21,7 +21,6 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly CancellationTokenSource _aborting = new();
     private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
-
     private readonly ITimer _alarm;
 
     private readonly Lock _gate = new();
@@ -32,7 +31,6 @@ internal sealed partial class QueueRunner : IAsyncDisposable
 
     /// <summary>Every delivery that is in memory, with the row that it has now.</summary>
     private readonly Dictionary<(SpoolPosition, int), Row> _known = [];
-
 
     private RouteTable _routes;
     private long _generation;
@@ -270,13 +268,10 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             _later.Enqueue(delivery, Time.GetUtcNow() + RetrySchedule.WaitAfter(int.MaxValue, Settings.Client.Retry));
             return;
         }
-        MailServer? server = Settings.Client.Failover == Failover.Next
-            ? _rotation.TakeUnlisted(route, _checkList.IsListed)
-            : _rotation.Take(route);
-        if (server is null || _checkList.IsListed(server))
-            Wait(delivery);
-        else
+        if (_rotation.Choose(route, Settings.Client.Failover, _checkList.IsListed) is { } server)
             QueueOf(server).Add(delivery);
+        else
+            Wait(delivery);
     }
 
     /// <summary>Not tried, because its mail server is on the check list: waits as long as after a failed attempt, and none is counted.</summary>
@@ -285,7 +280,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
 
     private MailServerQueue QueueOf(MailServer server)
     {
-        string key = $"{server.Domain} {server.Address}";
+        string key = server.Key;
         if (!_servers.TryGetValue(key, out MailServerQueue? queue))
             _servers[key] = queue = new MailServerQueue(server, this);
         return queue;

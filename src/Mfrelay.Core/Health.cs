@@ -65,6 +65,9 @@ public sealed record MailServerHealth
     /// <summary>"192.168.0.1:25".</summary>
     public string Address => MailServer.AddressOf(Host, Port);
 
+    /// <summary>The <see cref="MailServer.Key"/> of the entry that it is about.</summary>
+    public string Key => MailServer.KeyOf(Domain, Address);
+
     public static MailServerHealth Of(HealthOwner owner, MailServer server, DateTimeOffset now) => new()
     {
         Owner = owner,

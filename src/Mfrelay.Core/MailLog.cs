@@ -55,12 +55,8 @@ public sealed class MailLog : IDisposable
         return new MailLog(factory, language);
     }
 
-    /// <summary>A log that hands each line to an action at once: for tests and the demo.</summary>
-    public static MailLog ToAction(Language language, Action<LogEvent, string> line)
-    {
-        var log = new MailLog(new LogFactory(), language) { Line = line };
-        return log;
-    }
+    /// <summary>A log that hands each line to an action at once: for whoever shows lines in another way.</summary>
+    public static MailLog ToAction(Language language, Action<LogEvent, string> line) => new(new LogFactory(), language) { Line = line };
 
     private Action<LogEvent, string>? Line { get; init; }
 

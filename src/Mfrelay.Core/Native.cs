@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Mfrelay.Core;
 
-/// <summary>The few system calls that .NET does not offer: flock(2), fdatasync(2), fsync(2) of a directory, fallocate(2).</summary>
+/// <summary>The few system calls that .NET does not offer: flock(2), fdatasync(2), fsync(2) of a directory.</summary>
 internal static partial class Native
 {
     public const int LockExclusive = 2;
@@ -17,8 +17,6 @@ internal static partial class Native
     private const int AppendOnly = 0x400;
     private const int CloseOnExec = 0x80000;
     private const int Directory = 0x10000;
-    private const int KeepSize = 1;
-    private const int PunchHoleMode = 2;
     private const int Eintr = 4;
     private const int Ewouldblock = 11;
 
@@ -71,10 +69,6 @@ internal static partial class Native
             throw Failed("fsync", path);
     }
 
-    /// <summary>Gives the blocks of a range back to the file system; reads of it yield zeros. False where the file system cannot.</summary>
-    public static bool PunchHole(SafeFileHandle file, long offset, long length) =>
-        fallocate(file, KeepSize | PunchHoleMode, offset, length) == 0;
-
     private static IOException Failed(string call, string path)
     {
         int error = Marshal.GetLastPInvokeError();
@@ -96,8 +90,5 @@ internal static partial class Native
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int fsync(SafeFileHandle fd);
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial int fallocate(SafeFileHandle fd, int mode, long offset, long length);
 #pragma warning restore SYSLIB1054, IDE1006
 }

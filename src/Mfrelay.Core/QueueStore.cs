@@ -23,10 +23,7 @@ public sealed class QueueStore : IDisposable
     private readonly TimeProvider _time;
     private readonly Lease _lease;
     private readonly Thread _thread;
-    private readonly Lock _gate = new();
-    private readonly SemaphoreSlim _news = new(0);
-    private List<Work> _waiting = [];
-    private bool _stopping;
+    private readonly Intake<Work> _intake = new();
     private bool _full;
 
     /// <param name="routes">Asked when the table is made again: recipients are then routed anew.</param>
@@ -45,59 +42,38 @@ public sealed class QueueStore : IDisposable
     public Task<T> RunAsync<T>(Func<QueueTable, T> work)
     {
         var item = new Work<T>(work);
-        bool first;
-        lock (_gate)
-        {
-            ObjectDisposedException.ThrowIf(_stopping, this);
-            first = _waiting.Count == 0;
-            _waiting.Add(item);
-        }
-        if (first)
-            _news.Release();
+        _intake.Add(item);
         return item.Task;
     }
+
+    /// <summary>As the other, for a change with nothing to return.</summary>
+    public Task RunAsync(Action<QueueTable> work) => RunAsync(table =>
+    {
+        work(table);
+        return true;
+    });
 
     /// <summary>Does what waits, then closes.</summary>
     public void Dispose()
     {
-        lock (_gate)
-        {
-            if (_stopping)
-                return;
-            _stopping = true;
-        }
-        _news.Release();
+        if (!_intake.Stop())
+            return;
         _thread.Join();
         _lease.Dispose();
-        _news.Dispose();
+        _intake.Dispose();
     }
 
     private void Run()
     {
-        while (true)
+        for (bool stopping = false; !stopping;)
         {
-            _news.Wait();
-            List<Work> batch = TakeBatch(out bool stopping);
-            if (batch.Count > 0)
-                TakeTurn(batch);
-            if (stopping)
-                return;
-        }
-    }
-
-    private List<Work> TakeBatch(out bool stopping)
-    {
-        lock (_gate)
-        {
-            List<Work> batch = _waiting;
-            _waiting = [];
-            stopping = _stopping;
-            return batch;
+            _intake.Wait();
+            TakeTurns(_intake.Take([], out stopping));
         }
     }
 
     /// <summary>Turns of the lease until this batch, and what arrives meanwhile, is done.</summary>
-    private void TakeTurn(List<Work> batch)
+    private void TakeTurns(List<Work> batch)
     {
         bool madeAgain = false;
         while (batch.Count > 0)
@@ -108,7 +84,7 @@ public sealed class QueueStore : IDisposable
             {
                 UseDatabase(ref batch, ref madeAgain);
             }
-            catch (Exception e) when (SpoolWriter.Passes(e) && !Volatile.Read(ref _stopping))
+            catch (Exception e) when (SpoolWriter.Passes(e) && !_intake.IsStopping)
             {
                 // The spool has every message; the table catches up when there is room again.
                 if (!_full)
@@ -144,17 +120,19 @@ public sealed class QueueStore : IDisposable
         DatabaseState state;
         try
         {
-            state = new QueueTable(database, long.MaxValue).State;
+            var table = new QueueTable(database, long.MaxValue);
+            state = table.State;
             if (state.IsOlderThan(before))
                 throw new BrokenTableException("an older copy was put in its place");
-            state = EnsureIndexed(database, before.Generation) ?? state;
+            if (!table.IsFilled)
+                state = Fill(database, before.Generation) ?? state;
             do
             {
                 state = Execute(database, batch) ?? state;
                 madeAgain = _full = false;
                 foreach (Work done in batch)
                     done.Succeed();
-                batch = TakeBatch(out _);
+                batch = _intake.Take([], out _);
             }
             while (batch.Count > 0 && !_lease.Wanted());
         }
@@ -223,10 +201,8 @@ public sealed class QueueStore : IDisposable
     }
 
     /// <summary>A database without a table, whatever the reason, is filled from the spool before anybody reads it.</summary>
-    private DatabaseState? EnsureIndexed(LiteDatabase database, long lastGeneration)
+    private DatabaseState? Fill(LiteDatabase database, long lastGeneration)
     {
-        if (new QueueTable(database, 0).IsFilled)
-            return null;
         long generation = Math.Max(_time.GetUtcNow().Ticks, lastGeneration + 1);
         int count = 0;
         foreach (SpoolOwner owner in Enum.GetValues<SpoolOwner>())

@@ -65,7 +65,7 @@ public sealed partial class QueueTable
         LastDelivery = Time(row["m"].AsInt64),
     };
 
-    private static string HealthId(MailServerHealth health) => $"{(int)health.Owner} {health.Domain} {health.Address}";
+    private static string HealthId(MailServerHealth health) => $"{(int)health.Owner} {health.Key}";
 
     private static long Milliseconds(DateTimeOffset time) =>
         time == default ? 0 : time == DateTimeOffset.MaxValue ? long.MaxValue : time.ToUnixTimeMilliseconds();

@@ -24,6 +24,11 @@ public sealed record MailServer
     /// <summary>"192.168.0.1:25": how log lines and the health table name it.</summary>
     public string Address => AddressOf(Host, Port);
 
+    /// <summary>What tells one entry from another: the same address may be registered for several domains.</summary>
+    public string Key => KeyOf(Domain, Address);
+
+    public static string KeyOf(string domain, string address) => $"{domain} {address}";
+
     /// <summary>B5; one entry that says queue says it for all of its domain.</summary>
     [Setting("When none of its domain's mail servers is reached: \"refuse\" answers 421, \"queue\" accepts and lets it wait")]
     public WhenDown WhenDown { get; init; } = WhenDown.Refuse;

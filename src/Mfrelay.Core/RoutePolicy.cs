@@ -58,5 +58,17 @@ public sealed class Rotation
         return null;
     }
 
+    /// <summary>
+    /// Whom a message that is due goes to: the one whose turn it is, or with failover = "next" the first that is not on the check list.
+    /// Null: nobody, it waits for its next time (C4).
+    /// </summary>
+    public MailServer? Choose(Route route, Failover failover, Func<MailServer, bool> isListed)
+    {
+        if (failover == Failover.Next)
+            return TakeUnlisted(route, isListed);
+        MailServer server = Take(route);
+        return isListed(server) ? null : server;
+    }
+
     public MailServer Peek(Route route) => route.MailServers[_next.GetValueOrDefault(route.Name) % route.MailServers.Count];
 }

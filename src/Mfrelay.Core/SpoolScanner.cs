@@ -12,6 +12,9 @@ internal readonly record struct ScannedRecord(RecordHead Head, SpoolPosition Pos
 /// <summary>Reads segments in order, over damage if need be: how the queue table is rebuilt and a start after a crash is made good.</summary>
 internal static class SpoolScanner
 {
+    internal const string EnvelopeDamage = "the envelope does not match its checksum";
+    internal const string DataDamage = "the mail data does not match its checksum";
+
     /// <summary>The segments in the spool, oldest first.</summary>
     public static List<long> Segments(string spool)
     {
@@ -69,8 +72,8 @@ internal static class SpoolScanner
         byte[] bytes = new byte[head.EnvelopeLength];
         int n = RandomAccess.Read(file, bytes, position.Offset + SpoolFormat.HeadLength);
         Envelope? envelope = n == bytes.Length && Crc32C.Of(bytes) == head.EnvelopeCrc ? EnvelopeText.Parse(bytes) : null;
-        string? damage = envelope is null ? "the envelope does not match its checksum"
-            : checkData && !DataIsSound(spool, file, head, position) ? "the mail data does not match its checksum"
+        string? damage = envelope is null ? EnvelopeDamage
+            : checkData && !DataIsSound(spool, file, head, position) ? DataDamage
             : null;
         return new ScannedRecord(head, position, end, envelope, damage);
     }
@@ -79,11 +82,32 @@ internal static class SpoolScanner
     {
         if (head.Kind == RecordKind.Message)
             return Checksum(file, position.Offset + SpoolFormat.HeadLength + head.EnvelopeLength, head.DataLength) == head.DataCrc;
+        using SafeFileHandle? large = OpenLargeData(spool, head, out _);
+        return large is not null;
+    }
+
+    /// <summary>The file with the mail data of a large message; null, with the reason, when it is missing or does not match its checksum.</summary>
+    internal static SafeFileHandle? OpenLargeData(string spool, RecordHead head, out string? damage)
+    {
         string path = Path.Combine(spool, SpoolFormat.LargeDataName(head.Id));
         if (!File.Exists(path))
-            return false;
-        using SafeFileHandle large = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        return RandomAccess.GetLength(large) == head.DataLength && Checksum(large, 0, head.DataLength) == head.DataCrc;
+        {
+            damage = $"{path} is missing";
+            return null;
+        }
+        SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        damage = DataDamage;
+        try
+        {
+            if (RandomAccess.GetLength(file) == head.DataLength && Checksum(file, 0, head.DataLength) == head.DataCrc)
+                damage = null;
+            return damage is null ? file : null;
+        }
+        finally
+        {
+            if (damage is not null)
+                file.Dispose();
+        }
     }
 
     /// <summary>CRC-32C of a range of a file; a range that the file does not have gives that of what there is.</summary>

@@ -26,10 +26,7 @@ public sealed class SpoolWriter : IDisposable
     private readonly Action<IReadOnlyList<SpooledRecord>> _durable;
     private readonly long _segmentLimit;
     private readonly Thread _thread;
-    private readonly Lock _gate = new();
-    private readonly SemaphoreSlim _news = new(0);
-    private List<IncomingMessage> _waiting = [];
-    private bool _stopping;
+    private readonly Intake<IncomingMessage> _intake = new();
 
     private SafeFileHandle? _handle;
     private long _segment;
@@ -62,50 +59,27 @@ public sealed class SpoolWriter : IDisposable
 
     internal static IOException NoRoom(string message) => new(message, NoSpace);
 
-    internal void Enqueue(IncomingMessage message)
-    {
-        bool first;
-        lock (_gate)
-        {
-            ObjectDisposedException.ThrowIf(_stopping, this);
-            first = _waiting.Count == 0;
-            _waiting.Add(message);
-        }
-        if (first)
-            _news.Release();
-    }
+    internal void Enqueue(IncomingMessage message) => _intake.Add(message);
 
     /// <summary>Writes what waits, seals the segment, ends the thread.</summary>
     public void Dispose()
     {
-        lock (_gate)
-        {
-            if (_stopping)
-                return;
-            _stopping = true;
-        }
-        _news.Release();
+        if (!_intake.Stop())
+            return;
         _thread.Join();
-        _news.Dispose();
+        _intake.Dispose();
     }
 
     private void Run()
     {
         var batch = new List<IncomingMessage>();
-        while (true)
+        for (bool stopping = false; !stopping;)
         {
-            _news.Wait();
-            bool stopping;
-            lock (_gate)
-            {
-                (batch, _waiting) = (_waiting, batch);
-                stopping = _stopping;
-            }
+            _intake.Wait();
+            batch = _intake.Take(batch, out stopping);
             for (int i = 0; i < batch.Count;)
                 i += WriteSome(batch, i);
             batch.Clear();
-            if (stopping)
-                break;
         }
         Seal();
     }

@@ -89,12 +89,12 @@ public sealed class SpooledMessage : IDisposable
     {
         int dataAt = SpoolFormat.HeadLength + head.EnvelopeLength;
         bool eightBit = head.Flags.HasFlag(RecordFlags.EightBit);
-        damage = "the envelope does not match its checksum";
+        damage = SpoolScanner.EnvelopeDamage;
         if (n < dataAt + head.InlineLength || Crc32C.Of(bytes.AsSpan(SpoolFormat.HeadLength, head.EnvelopeLength)) != head.EnvelopeCrc)
             return null;
         if (EnvelopeText.Parse(bytes.AsSpan(SpoolFormat.HeadLength, head.EnvelopeLength)) is not { } envelope)
             return null;
-        damage = "the mail data does not match its checksum";
+        damage = SpoolScanner.DataDamage;
         if (head.Kind == RecordKind.Message)
         {
             Memory<byte> data = bytes.AsMemory(dataAt, (int)head.DataLength);
@@ -104,26 +104,9 @@ public sealed class SpooledMessage : IDisposable
             return new SpooledMessage(envelope, head.DataLength, eightBit, data, null, bytes);
         }
 
-        string path = Path.Combine(spool, SpoolFormat.LargeDataName(head.Id));
-        if (!File.Exists(path))
-        {
-            damage = $"{path} is missing";
-            return null;
-        }
-        SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        SpooledMessage? message = null;
-        try
-        {
-            if (RandomAccess.GetLength(file) != head.DataLength || SpoolScanner.Checksum(file, 0, head.DataLength) != head.DataCrc)
-                return null;
-            damage = null;
-            return message = new SpooledMessage(envelope, head.DataLength, eightBit, default, file, null);
-        }
-        finally
-        {
-            if (message is null)
-                file.Dispose();
-        }
+        return SpoolScanner.OpenLargeData(spool, head, out damage) is { } file
+            ? new SpooledMessage(envelope, head.DataLength, eightBit, default, file, null)
+            : null;
     }
 }
 

@@ -39,14 +39,14 @@ internal sealed class HealthMonitor : IAsyncDisposable
     {
         lock (_gate)
         {
-            _settings = settings;
-            if (_turns.CurrentCount != settings.Server.MaxChecks)
+            if (_settings.Server.MaxChecks != settings.Server.MaxChecks)
                 _turns = new SemaphoreSlim(settings.Server.MaxChecks);
+            _settings = settings;
             var before = _watches.Values.ToDictionary(watch => watch.Key, StringComparer.Ordinal);
             var now = new Dictionary<MailServer, Watch>(ReferenceEqualityComparer.Instance);
             foreach (MailServer server in settings.MailServers)
             {
-                if (before.Remove(Watch.KeyOf(server), out Watch? watch))
+                if (before.Remove(server.Key, out Watch? watch))
                     now[server] = watch;
                 else
                     now[server] = Start(server);
@@ -67,14 +67,13 @@ internal sealed class HealthMonitor : IAsyncDisposable
         _turns.Dispose();
     }
 
-    private static Func<QueueTable, bool> RemoveStrangers(HashSet<string> registered) => table =>
+    private static Action<QueueTable> RemoveStrangers(HashSet<string> registered) => table =>
     {
         foreach (MailServerHealth row in table.ReadHealth())
         {
-            if (row.Owner == HealthOwner.Server && !registered.Contains($"{row.Domain} {row.Address}"))
+            if (row.Owner == HealthOwner.Server && !registered.Contains(row.Key))
                 table.DeleteHealth(row);
         }
-        return true;
     };
 
     private Watch Start(MailServer server)
@@ -123,11 +122,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
             turns.Release();
         }
         MailServerHealth health = watch.Health;
-        _ = _store.RunAsync(table =>
-        {
-            table.PutHealth(health);
-            return true;
-        });
+        _ = _store.RunAsync(table => table.PutHealth(health));
     }
 
     /// <summary>
@@ -159,7 +154,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
         private volatile MailServerHealth _health = health;
 
         public MailServer Server { get; } = server;
-        public string Key { get; } = KeyOf(server);
+        public string Key { get; } = server.Key;
         public CancellationTokenSource Cancel { get; } = new();
         public TaskCompletionSource FirstCheck { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
         public Task Loop { get; set; } = Task.CompletedTask;
@@ -169,8 +164,6 @@ internal sealed class HealthMonitor : IAsyncDisposable
             get => _health;
             set => _health = value;
         }
-
-        public static string KeyOf(MailServer server) => $"{server.Domain} {server.Address}";
 
         /// <summary>Up to a sixtieth of the interval (a minute of an hour), always the same for one mail server.</summary>
         public TimeSpan Jitter(TimeSpan interval) => interval / 60 * (Crc32C.Of(System.Text.Encoding.UTF8.GetBytes(Key)) / (double)uint.MaxValue);

@@ -56,10 +56,7 @@ internal sealed class MailQueue : IDisposable
         try
         {
             await _store.RunAsync(table =>
-            {
-                table.InsertUpTo(SpoolOwner.Server, from, to, records.SelectMany(Split), t => _store.CatchUp(SpoolOwner.Server, t));
-                return true;
-            });
+                table.InsertUpTo(SpoolOwner.Server, from, to, records.SelectMany(Split), t => _store.CatchUp(SpoolOwner.Server, t)));
             _wake.Wake(_runDirectory, WakeSocket.ClientName);
         }
         catch (Exception e)

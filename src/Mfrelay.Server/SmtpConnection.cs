@@ -249,8 +249,13 @@ internal sealed class SmtpConnection : IDisposable
         if (refusal is null)
             return null;
         _message.Abandon();
+        return Refused(refusal, "data");
+    }
+
+    private Reply Refused(Reply refusal, string stage)
+    {
         MailTransaction transaction = _session.Transaction!;
-        _services.Log.Refused(_client, transaction.ReversePath, transaction.Recipients[0].ForwardPath, "data", refusal.ToString());
+        _services.Log.Refused(_client, transaction.ReversePath, transaction.Recipients[0].ForwardPath, stage, refusal.ToString());
         return refusal;
     }
 
@@ -289,11 +294,7 @@ internal sealed class SmtpConnection : IDisposable
         long size = _message.Length;
         SpoolResult result = await _message.CommitAsync(envelope);
         if (result != SpoolResult.Durable)
-        {
-            Reply refusal = ReplyTo(result);
-            _services.Log.Refused(_client, transaction.ReversePath, transaction.Recipients[0].ForwardPath, "queue", refusal.ToString());
-            return refusal;
-        }
+            return Refused(ReplyTo(result), "queue");
         _services.Log.Accepted(envelope, size, _services.Time.GetElapsedTime(began));
         return Replies.Queued(envelope.Id);
     }

@@ -32,6 +32,32 @@ public sealed class A_reload_moves_queued_mail_to_its_new_route : IAsyncDisposab
     }
 
     [Fact]
+    public async Task A_listed_mail_server_is_not_checked_more_often_after_reloads()
+    {
+        int checks = 0;
+        _first.Script = line =>
+        {
+            if (line.StartsWith("EHLO", StringComparison.Ordinal))
+                Interlocked.Increment(ref checks);
+            return Task.FromResult<string?>("421 4.3.2 not now");
+        };
+        _first.Start();
+        Daemon server = await _relay.StartServerAsync();
+        Daemon client = await _relay.StartClientAsync();
+        await _relay.SendAsync("waits");
+        await client.WaitForLineAsync("INFO_b211");
+        await server.StopAsync();
+        for (int reloads = 1; reloads <= 5; reloads++)
+        {
+            client.Reload();
+            await Task.Delay(100);
+        }
+        Interlocked.Exchange(ref checks, 0);
+        await Task.Delay(4000); // recheck_interval is 1s
+        Assert.InRange(Volatile.Read(ref checks), 2, 5);
+    }
+
+    [Fact]
     public async Task A_bad_config_is_refused_with_its_line_and_the_old_one_stays()
     {
         _first.Start();
