@@ -38,6 +38,15 @@ public enum SettingForm
     Text,
     AbsolutePath,
 
+    /// <summary>The same, or "".</summary>
+    AbsolutePathOrNone,
+
+    /// <summary>64 hexadecimal digits, with or without colons.</summary>
+    Fingerprint,
+
+    /// <summary>What <see cref="Core.AddressRules"/> takes.</summary>
+    AddressRule,
+
     /// <summary>"relay.example.jp", as RFC 5321 4.1.2 wants it in EHLO.</summary>
     DomainName,
 
