@@ -35,9 +35,11 @@ internal static class ConfigCommand
         if (asJson)
             console.Output.WriteJson(new { File = file, Ok = load.Settings is not null, load.Errors, load.Warnings });
         else if (load.Settings is { } settings)
-            console.Output.WriteLine($"{string.Concat(load.Warnings.Select(warning => $"warning: {warning}\n"))}{file}: OK, {Summary(settings)}");
+            console.Output.WriteLine($"{file}: OK, {Summary(settings)}");
         else
             console.Error.WriteLine(string.Join('\n', load.Errors));
+        foreach (ConfigError warning in asJson ? [] : load.Warnings)
+            console.Error.WriteLine($"warning: {warning}");
         return load.Settings is null ? ConfigLoad.ExitCode : 0;
     }
 

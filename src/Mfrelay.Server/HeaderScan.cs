@@ -6,10 +6,14 @@ namespace Mfrelay.Server;
 /// </summary>
 internal struct HeaderScan
 {
+    /// <summary>RFC 5322 2.1.1: no line is longer, and so no name.</summary>
+    private const int MaxName = 998;
+
     private State _state;
 
     /// <summary>How much of "received" the present name is so far; -1: it is another one.</summary>
     private int _matched;
+    private int _nameLength;
 
     private enum State
     {
@@ -66,7 +70,8 @@ internal struct HeaderScan
             case State.LineStart or State.Name when b is > (byte)' ' and < 127 and not (byte)':':
                 int at = _state == State.LineStart ? 0 : _matched;
                 _matched = at >= 0 && at < Received.Length && (b | 0x20) == Received[at] ? at + 1 : -1;
-                _state = State.Name;
+                _nameLength = _state == State.LineStart ? 1 : _nameLength + 1;
+                _state = _nameLength <= MaxName ? State.Name : State.Body;
                 break;
             default:
                 _state = State.Body;
