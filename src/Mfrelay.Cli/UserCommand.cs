@@ -147,10 +147,10 @@ internal sealed class UserCommand(CommandContext context)
         chown.WaitForExit();
     }
 
-    private static string? ReadPassword(Language language, InvocationConfiguration console)
+    private string? ReadPassword(Language language, InvocationConfiguration console)
     {
         bool asks = ReferenceEquals(console.Output, Console.Out) && !Console.IsInputRedirected;
-        string password = asks ? Ask(language.Say("パスワード: ", "Password: ")) : Console.In.ReadLine() ?? "";
+        string password = asks ? Ask(language.Say("パスワード: ", "Password: ")) : context.Input.ReadLine() ?? "";
         string? wrong = password.Length is < LeastPassword or > MostPassword || password.Any(c => c is < ' ' or > '~')
             ? language.Say($"パスワードはASCII文字で{LeastPassword}文字以上にしてください", $"a password is of {LeastPassword} or more printable ASCII characters")
             : asks && !string.Equals(password, Ask(language.Say("もう一度: ", "Again: ")), StringComparison.Ordinal)

@@ -51,8 +51,7 @@ internal sealed class DoorChecks(Settings settings, ConfigBinder binder, string 
             try
             {
                 using X509Certificate2 certificate = PemCertificate.Load(entry).Leaf;
-                TimeSpan left = certificate.NotAfter.ToUniversalTime() - TimeProvider.System.GetUtcNow();
-                if (left < TimeSpan.Zero)
+                if (certificate.NotAfter.ToUniversalTime() < TimeProvider.System.GetUtcNow().UtcDateTime)
                     Report(warnings, path, "certificate.file", $"{entry.File} has expired: clients will refuse TLS; renew it");
             }
             catch (CertificateException e) when (e.IsOfKey)

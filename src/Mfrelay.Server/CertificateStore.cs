@@ -78,7 +78,7 @@ internal sealed class CertificateStore(Func<Admission> admission, MailLog log, T
                 CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
                 AllowRenegotiation = false,
             };
-            log.CertificateLoaded(settings.File, pem.Leaf.NotAfter);
+            log.CertificateLoaded(settings.File, new DateTimeOffset(pem.Leaf.NotAfter.ToUniversalTime(), TimeSpan.Zero));
             return new Entry(settings, stamp, pem.Leaf, options);
         }
         catch (Exception e) when (e is CertificateException or UnauthorizedAccessException)

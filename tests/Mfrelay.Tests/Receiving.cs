@@ -180,6 +180,9 @@ internal sealed class ReceivingSession : IDuplexPipe
             Assert.StartsWith("250", await AskAsync($"RCPT TO:<{recipient}>"), StringComparison.Ordinal);
     }
 
+    /// <summary>The client's end as a stream, for TLS on it.</summary>
+    public (Stream FromServer, Stream ToServer) Streams => (_toClient.Reader.AsStream(), _toServer.Writer.AsStream());
+
     /// <summary>The client closes its end.</summary>
     public void End() => _toServer.Writer.Complete();
 
