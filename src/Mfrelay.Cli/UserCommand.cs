@@ -88,7 +88,7 @@ internal sealed class UserCommand(CommandContext context)
         });
     }
 
-    private int List(string config, bool asJson, InvocationConfiguration console)
+    private static int List(string config, bool asJson, InvocationConfiguration console)
     {
         if (FileOf(config, console, out _, out int exit) is not { } file)
             return exit;

@@ -73,8 +73,9 @@ internal sealed class CertificateStore(Func<Admission> admission, MailLog log, T
                 EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
                 ServerCertificateContext = SslStreamCertificateContext.Create(pem.Leaf, pem.Others, offline: true),
                 ClientCertificateRequired = _asksForCertificates,
-                // Any is taken: only its fingerprint counts, and no fingerprint is no right.
+#pragma warning disable CA5359 // any client certificate is taken: only its fingerprint gives a right
                 RemoteCertificateValidationCallback = static (_, _, _, _) => true,
+#pragma warning restore CA5359
                 CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
                 AllowRenegotiation = false,
             };

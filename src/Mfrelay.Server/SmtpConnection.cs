@@ -34,7 +34,8 @@ internal sealed partial class SmtpConnection : IDisposable
     /// <param name="listener">The address it came to, as configured; null for one of server.listen.</param>
     public SmtpConnection(IDuplexPipe pipe, IPEndPoint client, SmtpServices services, IPEndPoint? listener = null)
     {
-        (_pipe, _services) = (pipe, services);
+        _pipe = pipe;
+        _services = services;
         IPAddress address = client.Address.IsIPv4MappedToIPv6 ? client.Address.MapToIPv4() : client.Address;
         _client = new IPEndPoint(address, client.Port).ToString();
         _session = new SmtpSession(services.Admission, new SessionPeer(address, listener));

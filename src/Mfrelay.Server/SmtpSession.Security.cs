@@ -104,7 +104,7 @@ internal sealed partial class SmtpSession
         // No blanks inside: the platform would skip them.
         if (line.ContainsAnyInRange((byte)0, (byte)32)
             || Base64.DecodeFromUtf8(line, decoded, out _, out int length) != System.Buffers.OperationStatus.Done)
-            return Judge(new Step(Replies.BadAuth));
+            return new Step(Replies.BadAuth);
         AuthMove move = exchange.Take(decoded.AsSpan(0, length));
         CryptographicOperations.ZeroMemory(decoded);
         if (move.Challenge is not null)
@@ -113,7 +113,7 @@ internal sealed partial class SmtpSession
             return new Step(Replies.Challenge(move.Challenge));
         }
         if (move.Claim is null)
-            return Judge(new Step(Replies.BadAuth));
+            return new Step(Replies.BadAuth);
         Claim = move.Claim;
         return new Step(Replies.AuthFailed, Next.Authenticate);
     }

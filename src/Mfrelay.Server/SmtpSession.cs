@@ -104,7 +104,7 @@ internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer
         if (_exchange is not null)
         {
             (LastVerb, LastAddress) = (Verb.Auth, "");
-            return AuthLine(line);
+            return Judge(AuthLine(line));
         }
         SmtpCommand command = SmtpCommandParser.Parse(line);
         (LastVerb, LastAddress) = (command.Verb, "");
@@ -214,7 +214,7 @@ internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer
 
     private Step Idle(Reply reply) => ++_idleCommands > Limits.MaxIdleCommands ? CountError(new Step(reply)) : new Step(reply);
 
-    private Step Judge(Step step) => step.Reply.Code < 500 || step.Next == Next.Close ? step : CountError(step);
+    private Step Judge(Step step) => step.Reply.Code < 500 || step.Next is Next.Close or Next.Authenticate ? step : CountError(step);
 
     /// <summary>One more error: slower from half of the limit on, over at the limit.</summary>
     private Step CountError(Step step)
