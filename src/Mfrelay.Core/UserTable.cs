@@ -20,6 +20,9 @@ public sealed class UserTable
 
     public IEnumerable<string> Names => _users.Keys.Order(StringComparer.Ordinal);
 
+    /// <summary>What a name that does not exist pretends to have.</summary>
+    public int UsualIterations => _users.Values is [var first, ..] ? first.Iterations : ScramCredential.DefaultIterations;
+
     public ScramCredential? Find(string name) => _users.GetValueOrDefault(name);
 
     /// <summary>Printable ASCII without blank and colon, and without what SCRAM would escape (RFC 5802 5.1).</summary>

@@ -69,7 +69,7 @@ internal sealed class AuthExchange(string mechanism, UserTable users, Func<strin
         if (users.Find(name) is { } found)
             return found;
         byte[] salt = HMACSHA256.HashData(FakeSaltKey, Encoding.UTF8.GetBytes(name));
-        return new ScramCredential(ScramCredential.DefaultIterations, salt[..16], RandomNumberGenerator.GetBytes(32), RandomNumberGenerator.GetBytes(32));
+        return new ScramCredential(users.UsualIterations, salt[..16], RandomNumberGenerator.GetBytes(32), RandomNumberGenerator.GetBytes(32));
     }
 
     // [authzid] NUL authcid NUL passwd: acting for somebody else is not offered.
