@@ -37,6 +37,14 @@ internal enum Failure
     NeedsSmtpUtf8,
     /// <summary>Not tried: larger than the SIZE that the next hop announced (RFC 1870 6.1).</summary>
     TooLarge,
+    /// <summary>Not tried: 8-bit octets, and the next hop has no 8BITMIME (RFC 6152 3), with 8bit = "bounce".</summary>
+    NeedsEightBit,
+    /// <summary>Not tried: more Received fields than any true path has (RFC 5321 6.3).</summary>
+    Loop,
+    /// <summary>Not tried any more: the lifetime is over.</summary>
+    Expired,
+    /// <summary>Not tried any more: an operator sends it back.</summary>
+    Returned,
 }
 
 /// <summary>What an attempt ended with, for one recipient or for a session that could not be opened: a reply, or why there is none.</summary>
@@ -84,6 +92,10 @@ internal readonly record struct Outcome(Stage Stage, Reply? Reply, Failure Failu
         Failure.UnsafeAddress => "address with a control character",
         Failure.NeedsSmtpUtf8 => "next hop has no SMTPUTF8",
         Failure.TooLarge => "larger than the next hop's SIZE",
+        Failure.NeedsEightBit => "next hop has no 8BITMIME",
+        Failure.Loop => "too many Received fields, a loop",
+        Failure.Expired => "not delivered within its lifetime",
+        Failure.Returned => "returned by the operator",
     };
 }
 

@@ -59,6 +59,9 @@ internal static class ReplyClassifier
         return new Verdict(disposition, scope, status, counts);
     }
 
+    /// <summary>Delivery time expired (RFC 3463 3.5), for good.</summary>
+    public static EnhancedStatus Expired { get; } = new(5, 4, 7);
+
     private static (Disposition, Scope, EnhancedStatus) OfReply(Stage stage, Reply reply)
     {
         Scope scope = ScopeOf(stage);
@@ -94,6 +97,10 @@ internal static class ReplyClassifier
             : (Disposition.Failed, Scope.Message, new(5, 1, 7)),
         Failure.NeedsSmtpUtf8 => (Disposition.Failed, stage == Stage.Rcpt ? Scope.Recipient : Scope.Message, new(5, 6, 7)),
         Failure.TooLarge => (Disposition.Failed, Scope.Message, new(5, 3, 4)),
+        Failure.NeedsEightBit => (Disposition.Failed, Scope.Message, new(5, 6, 3)),
+        Failure.Loop => (Disposition.Failed, Scope.Message, new(5, 4, 6)),
+        Failure.Expired => (Disposition.Failed, Scope.Message, Expired),
+        Failure.Returned => (Disposition.Failed, Scope.Message, new(5, 0, 0)),
     };
 
     /// <summary>452 is "insufficient system storage" too: that as well is deferred, and no more than this recipient is known to be concerned.</summary>

@@ -29,6 +29,9 @@ internal sealed record SessionSettings
     /// <summary>RFC 5321 4.5.3.1.8: every server takes 100. Whoever starts a transaction cuts by it.</summary>
     public int MaxRecipientsPerTransaction { get; init; } = 100;
 
+    /// <summary>What becomes of 8-bit mail data when the mail server does not say 8BITMIME.</summary>
+    public EightBitPolicy EightBit { get; init; } = EightBitPolicy.Send;
+
     /// <summary>Octets in which large mail data is read and sent.</summary>
     public int DataBlock { get; init; } = 128 * 1024;
 
@@ -40,6 +43,7 @@ internal sealed record SessionSettings
         CommandTimeout = settings.Client.CommandTimeout,
         DataTimeout = settings.Client.DataTimeout,
         FinalDotTimeout = settings.Client.FinalDotTimeout,
+        EightBit = settings.Client.EightBit,
         MaxRecipientsPerTransaction = settings.Client.MaxRecipientsPerTransaction,
     };
 }
