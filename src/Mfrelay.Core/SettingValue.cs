@@ -47,7 +47,7 @@ internal static class SettingValue
         int number => number.ToString(CultureInfo.InvariantCulture),
         long size => Quoted(ByteSize.Format(size)),
         TimeSpan duration => Quoted(Duration.Format(duration)),
-        Enum choice => Quoted(Setting.SnakeCase(choice.ToString())),
+        Enum choice => Quoted(Setting.NameOf(choice.GetType(), choice.ToString())),
         IPEndPoint or IPNetwork => Quoted(value.ToString()!),
         IEnumerable list => $"[{string.Join(", ", list.Cast<object>().Select(Format))}]",
         _ => throw new NotSupportedException($"A setting cannot be of type {value.GetType()}"),
@@ -99,7 +99,7 @@ internal static class SettingValue
     }
 
     private static object? ParseChoice(Type type, string text) =>
-        Enum.GetValues(type).Cast<object>().FirstOrDefault(choice => Setting.SnakeCase(choice.ToString()!).Equals(text, StringComparison.Ordinal));
+        Enum.GetValues(type).Cast<object>().FirstOrDefault(choice => Setting.NameOf(type, choice.ToString()!).Equals(text, StringComparison.Ordinal));
 
     // IPEndPoint.TryParse alone also takes "127.0.0.1" (port 0) and "::1:25" (an address, port 0).
     private static IPEndPoint? ParseEndPoint(string text)
@@ -178,7 +178,7 @@ internal static class SettingValue
         if (type == typeof(IPNetwork))
             return "a network, \"192.0.2.0/24\" or \"2001:db8::/32\", or one address";
         return type.IsEnum
-            ? string.Join(" or ", Enum.GetNames(type).Select(name => Quoted(Setting.SnakeCase(name))))
+            ? string.Join(" or ", Enum.GetNames(type).Select(name => Quoted(Setting.NameOf(type, name))))
             : Wanted(setting.Attribute.Form);
     }
 
