@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using Mfrelay.Core;
-using MimeKit;
 using MimeKit.Encodings;
 using MimeKit.Utils;
 
