@@ -42,7 +42,11 @@ internal sealed record DsnRecipient(
 /// <summary>How reports are written.</summary>
 /// <param name="HostName">Of this relay: in From, Reporting-MTA and Message-ID.</param>
 /// <param name="ReturnLimit">Octets of mail data up to which a message is returned whole; of a larger one, its header alone.</param>
-internal sealed record DsnStyle(string HostName, Language Language, BounceFormat Format, long ReturnLimit);
+internal sealed record DsnStyle(string HostName, Language Language, BounceFormat Format, long ReturnLimit)
+{
+    public static DsnStyle Of(Settings settings) =>
+        new(settings.HostName, settings.Language, settings.Client.BounceFormat, settings.Client.BounceSizeLimit);
+}
 
 /// <summary>A report, ready for the queue.</summary>
 /// <param name="Envelope">From the null reverse-path, to the original one, and never to be reported on itself (RFC 3461 6.1).</param>

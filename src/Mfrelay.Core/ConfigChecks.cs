@@ -10,6 +10,18 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
         CheckListeners();
         CheckDuplicateMailServers();
         CheckLoops();
+        CheckMx();
+    }
+
+    private void CheckMx()
+    {
+        var domains = settings.MailServers.Where(server => server.Domain is not null).CountBy(server => server.Domain, StringComparer.OrdinalIgnoreCase)
+            .ToDictionary(StringComparer.OrdinalIgnoreCase);
+        for (int i = 0; i < settings.MailServers.Count; i++)
+        {
+            if (settings.MailServers[i] is { Host: not null, IsMx: true, Domain: { } domain } && domains[domain] > 1)
+                Report($"mail_server[{i}].host", "mail_server.host", $"host = \"mx\" must be the only entry of {domain}: its MX records name all mail servers");
+        }
     }
 
     private void CheckListeners()

@@ -10,8 +10,8 @@ public sealed record MailServer
         Form = SettingForm.DomainPattern, Example = "example.com")]
     public required string Domain { get; init; }
 
-    /// <summary>Host name or address.</summary>
-    [Setting("Its host name or IP address", Form = SettingForm.Host, Example = "192.0.2.1")]
+    /// <summary>Host name or address; "mx": whatever the domain's MX records say (RFC 5321 5.1).</summary>
+    [Setting("Its host name or IP address; \"mx\" delivers by the MX records of each recipient's domain", Form = SettingForm.Host, Example = "192.0.2.1")]
     public required string Host { get; init; }
 
     [Setting("Its port", Min = "1", Max = "65535")]
@@ -20,6 +20,12 @@ public sealed record MailServer
     /// <summary>Sessions open to it at once.</summary>
     [Setting("Most sessions open to it at once", Min = "1", Max = "1000")]
     public int Concurrency { get; init; } = 20;
+
+    /// <summary>
+    /// No one mail server but those of the MX records. mf-smtp-server does not check them; mf-smtp-client has a queue and an entry of the check
+    /// list for each recipient's domain.
+    /// </summary>
+    public bool IsMx => string.Equals(Host, "mx", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>"192.168.0.1:25": how log lines and the health table name it.</summary>
     public string Address => AddressOf(Host, Port);
@@ -87,7 +93,16 @@ public sealed class RouteTable
     }
 
     /// <summary>The route a queued delivery names, or null when it has left the config.</summary>
-    public Route? Named(string name) => _byName.GetValueOrDefault(name);
+    public Route? Named(string name)
+    {
+        if (_byName.TryGetValue(name, out Route? route) && !IsByMx(route))
+            return route;
+        route = ForDomain(name);
+        return route is not null && IsByMx(route) ? new Route(name, [route.MailServers[0] with { Domain = name }]) : null;
+    }
+
+    /// <summary>An entry with MX is alone in its route: the config check sees to that.</summary>
+    private static bool IsByMx(Route route) => route.MailServers[0].IsMx;
 
     /// <summary>
     /// The deliveries of a message: its recipients grouped by route. A recipient that no entry fits any more keeps the name of its
@@ -108,7 +123,7 @@ public sealed class RouteTable
                 Recipients = [.. group.Select(item => new OpenRecipient(item.ordinal, item.recipient.ForwardPath))],
             });
 
-    /// <summary>The name of the route for an address; its own domain where no entry fits.</summary>
+    /// <summary>The name of the route for an address; its own domain where no entry fits, or where MX records decide.</summary>
     public string NameFor(string forwardPath) =>
-        ForAddress(forwardPath)?.Name ?? forwardPath[(forwardPath.LastIndexOf('@') + 1)..].ToLowerInvariant();
+        ForAddress(forwardPath) is { } route && !IsByMx(route) ? route.Name : forwardPath[(forwardPath.LastIndexOf('@') + 1)..].ToLowerInvariant();
 }

@@ -55,10 +55,6 @@ internal sealed class Setting
 
     public static string SnakeCase(string name) => JsonNamingPolicy.SnakeCaseLower.ConvertName(name);
 
-    /// <summary>How a choice is written in the file.</summary>
-    public static string NameOf(Type type, string choice) =>
-        type.GetField(choice)?.GetCustomAttribute<SettingNameAttribute>()?.Name ?? SnakeCase(choice);
-
     public object? Get(object record) => _property.GetValue(record);
 
     /// <summary>Init-only binds the compiler, not reflection: only for a record that nobody else has seen yet.</summary>

@@ -32,13 +32,6 @@ public sealed class SettingAttribute(string doc) : Attribute
     public string? DefaultIs { get; init; }
 }
 
-/// <summary>How a choice is written in the file, where it is not its name in snake_case.</summary>
-[AttributeUsage(AttributeTargets.Field)]
-public sealed class SettingNameAttribute(string name) : Attribute
-{
-    public string Name { get; } = name;
-}
-
 /// <summary>What the string of a setting must look like.</summary>
 public enum SettingForm
 {

@@ -2,6 +2,8 @@ using System.Collections;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Reflection;
+using System.Runtime.Serialization;
 
 namespace Mfrelay.Core;
 
@@ -47,7 +49,7 @@ internal static class SettingValue
         int number => number.ToString(CultureInfo.InvariantCulture),
         long size => Quoted(ByteSize.Format(size)),
         TimeSpan duration => Quoted(Duration.Format(duration)),
-        Enum choice => Quoted(Setting.NameOf(choice.GetType(), choice.ToString())),
+        Enum choice => Quoted(NameOf(choice.GetType(), choice.ToString())),
         IPEndPoint or IPNetwork => Quoted(value.ToString()!),
         IEnumerable list => $"[{string.Join(", ", list.Cast<object>().Select(Format))}]",
         _ => throw new NotSupportedException($"A setting cannot be of type {value.GetType()}"),
@@ -75,6 +77,7 @@ internal static class SettingValue
         bool flag => flag,
         // What does not fit an int is out of every range: let it fail there, with the right words.
         long number when setting.Type == typeof(int) => (int)Math.Clamp(number, int.MinValue, int.MaxValue),
+        0L when setting.Type == typeof(TimeSpan) => TimeSpan.Zero,
         long size => size,
         string text => ParseText(setting, text),
         _ => null,
@@ -99,7 +102,11 @@ internal static class SettingValue
     }
 
     private static object? ParseChoice(Type type, string text) =>
-        Enum.GetValues(type).Cast<object>().FirstOrDefault(choice => Setting.NameOf(type, choice.ToString()!).Equals(text, StringComparison.Ordinal));
+        Enum.GetValues(type).Cast<object>().FirstOrDefault(choice => NameOf(type, choice.ToString()!).Equals(text, StringComparison.Ordinal));
+
+    /// <summary>"next" for Next; what an EnumMember attribute says where the word is another.</summary>
+    private static string NameOf(Type type, string choice) =>
+        type.GetField(choice)!.GetCustomAttribute<EnumMemberAttribute>()?.Value ?? Setting.SnakeCase(choice);
 
     // IPEndPoint.TryParse alone also takes "127.0.0.1" (port 0) and "::1:25" (an address, port 0).
     private static IPEndPoint? ParseEndPoint(string text)
@@ -178,7 +185,7 @@ internal static class SettingValue
         if (type == typeof(IPNetwork))
             return "a network, \"192.0.2.0/24\" or \"2001:db8::/32\", or one address";
         return type.IsEnum
-            ? string.Join(" or ", Enum.GetNames(type).Select(name => Quoted(Setting.NameOf(type, name))))
+            ? string.Join(" or ", Enum.GetNames(type).Select(name => Quoted(NameOf(type, name))))
             : Wanted(setting.Attribute.Form);
     }
 

@@ -72,9 +72,12 @@ public sealed class FormatFreezeTests : IDisposable
             NextAttempt = DateTimeOffset.FromUnixTimeMilliseconds(9),
             Hold = true,
             LastReply = "450 later",
+            Warned = true,
+            Order = Order.Bounce,
+            Replaces = 10,
         }));
         Assert.EndsWith("""
-            "t":["b@example.com"],"k":8,"x":{"$numberLong":"9"},"h":true,"l":"450 later"}
+            "t":["b@example.com"],"k":8,"x":{"$numberLong":"9"},"h":true,"l":"450 later","w":true,"u":2,"p":{"$numberLong":"10"}}
             """, all, StringComparison.Ordinal);
     }
 
