@@ -85,9 +85,13 @@ internal sealed partial class QueueRunner
                 HasRoom();
             }
         }
-        catch (Exception e)
+        catch (Exception e) when (!Stopping.IsCancellationRequested)
         {
             Log.Unexpected("queue table", e);
+        }
+        catch
+        {
+            // The table is closed.
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using Mfrelay.Core;
 
 namespace Mfrelay.Client;

@@ -90,7 +90,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         Task idle = Task.WhenAll(_servers.Values.Select(server => server.WhenIdleAsync()).Append(_checkList.WhenIdleAsync()));
         if (await Task.WhenAny(idle, Task.Delay(Settings.Client.ShutdownTimeout, Time, CancellationToken.None)) != idle)
             await _aborting.CancelAsync();
-        await Task.WhenAll(idle, listening, keeping, desk, _loading);
+        await Task.WhenAll(idle, listening, keeping, desk);
     }
 
     public async ValueTask DisposeAsync()
@@ -139,11 +139,12 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         try
         {
             int ticks = 0;
+            Task summary = Task.CompletedTask;
             for (string last = ""; await timer.WaitForNextTickAsync(cancel);)
             {
                 last = Keep(last);
-                if (++ticks % SecondsPerSummary == 0)
-                    await SummarizeAsync();
+                if (++ticks % SecondsPerSummary == 0 && summary.IsCompleted)
+                    summary = SummarizeAsync();
             }
         }
         catch (OperationCanceledException)
@@ -186,9 +187,13 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         {
             await _store.RunAsync(table => table.PutSummary(summary));
         }
-        catch (Exception e)
+        catch (Exception e) when (!Stopping.IsCancellationRequested)
         {
             Log.Unexpected("queue table", e);
+        }
+        catch
+        {
+            // The table is closed.
         }
     }
 
