@@ -5,7 +5,7 @@ namespace Mfrelay.Client;
 /// <summary>One session to one mail server, used for one attempt after the other.</summary>
 internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
 {
-    private readonly SessionOpener _opener = new(SessionSettings.Of(runner.Settings));
+    private readonly SessionOpener _opener = new(SessionSettings.Of(runner.Settings, server));
     private OutboundSession? _session;
 
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
