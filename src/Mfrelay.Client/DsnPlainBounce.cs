@@ -59,8 +59,9 @@ internal static class DsnPlainBounce
     /// <summary>Four letters; what comes before any command is CONN.</summary>
     private static string VerbOf(Outcome outcome) => outcome.Stage switch
     {
-        Stage.Connect or Stage.Greeting => "CONN",
+        Stage.Connect or Stage.Greeting or Stage.Tls => "CONN",
         Stage.Ehlo => "EHLO",
+        Stage.Auth => "AUTH",
         Stage.Mail => "MAIL",
         Stage.Rcpt => "RCPT",
         Stage.Data or Stage.FinalDot => "DATA",

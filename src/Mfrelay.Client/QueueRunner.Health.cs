@@ -53,7 +53,7 @@ internal sealed partial class QueueRunner
     /// <summary>A check of a listed mail server: a session like that of a delivery, then QUIT.</summary>
     private async Task<HealthEvent> CheckAsync(MailServer server, CancellationToken cancel)
     {
-        Opening opening = await new SessionOpener(SessionSettings.Of(Settings)).OpenAsync(server, cancel);
+        Opening opening = await new SessionOpener(SessionSettings.Of(Settings, server)).OpenAsync(server, cancel);
         if (opening.Session is { } session)
         {
             var announced = new Announcement(session.Capabilities.ToString(), session.MaxSize);

@@ -11,7 +11,17 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
         CheckDuplicateMailServers();
         CheckLoops();
         CheckMx();
+        for (int i = 0; i < settings.MailServers.Count; i++)
+        {
+            string path = $"mail_server[{i}]";
+            if (settings.MailServers[i] is { Host: not null } server)
+                new SecurityChecks(server, (key, message) => Report(GivenAs(path, key), $"mail_server.{key}", message), binder.PlaceOf(path + ".port") is not null).Run();
+        }
     }
+
+    /// <summary>The setting, the first item of a list, or the entry as a whole where it is not given.</summary>
+    private string GivenAs(string entry, string key) =>
+        binder.PlaceOf($"{entry}.{key}") is not null ? $"{entry}.{key}" : binder.PlaceOf($"{entry}.{key}[0]") is not null ? $"{entry}.{key}[0]" : entry;
 
     private void CheckMx()
     {

@@ -139,6 +139,9 @@ internal static class SettingValue
         SettingForm.DomainName => HostName.IsDomain(text),
         SettingForm.DomainPattern => text is "*" || HostName.IsMailDomain(text.StartsWith("*.", StringComparison.Ordinal) ? text.AsSpan(2) : text),
         SettingForm.Host => HostName.ParseAddress(text) is not null || HostName.IsHost(text),
+        SettingForm.OptionalPath => text.Length == 0 || IsOfForm(SettingForm.AbsolutePath, text),
+        SettingForm.OptionalAddress => text.Length == 0 || HostName.ParseAddress(text) is not null,
+        SettingForm.OptionalName => text.Length == 0 || HostName.IsDomain(text),
     };
 
     private static string Name(Setting setting)
@@ -166,6 +169,9 @@ internal static class SettingValue
         SettingForm.DomainName => "a domain name",
         SettingForm.DomainPattern => "a domain",
         SettingForm.Host => "a host name or IP address",
+        SettingForm.OptionalPath => "an absolute path",
+        SettingForm.OptionalAddress => "an IP address",
+        SettingForm.OptionalName => "a domain name",
     };
 
     private static string Wanted(Setting setting)
@@ -196,6 +202,9 @@ internal static class SettingValue
         SettingForm.DomainName => "a name of letters, digits, \"-\" and \".\" such as \"relay.example.jp\"",
         SettingForm.DomainPattern => "\"example.com\", \"*.example.com\" or \"*\"",
         SettingForm.Host => "a host name, or an IP address without brackets and port",
+        SettingForm.OptionalPath => "a path that begins with \"/\", or \"\"",
+        SettingForm.OptionalAddress => "an IP address without brackets and port, or \"\"",
+        SettingForm.OptionalName => "a name of letters, digits, \"-\" and \".\" such as \"relay.example.jp\", or \"\"",
     };
 
     private static string Quoted(string text) =>
