@@ -10,6 +10,28 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
         CheckListeners();
         CheckDuplicateMailServers();
         CheckLoops();
+        CheckMx();
+        for (int i = 0; i < settings.MailServers.Count; i++)
+        {
+            string path = $"mail_server[{i}]";
+            if (settings.MailServers[i] is { Host: not null } server)
+                new SecurityChecks(server, (key, message) => Report(GivenAs(path, key), $"mail_server.{key}", message), binder.PlaceOf(path + ".port") is not null).Run();
+        }
+    }
+
+    /// <summary>The setting, the first item of a list, or the entry as a whole where it is not given.</summary>
+    private string GivenAs(string entry, string key) =>
+        binder.PlaceOf($"{entry}.{key}") is not null ? $"{entry}.{key}" : binder.PlaceOf($"{entry}.{key}[0]") is not null ? $"{entry}.{key}[0]" : entry;
+
+    private void CheckMx()
+    {
+        var domains = settings.MailServers.Where(server => server.Domain is not null).CountBy(server => server.Domain, StringComparer.OrdinalIgnoreCase)
+            .ToDictionary(StringComparer.OrdinalIgnoreCase);
+        for (int i = 0; i < settings.MailServers.Count; i++)
+        {
+            if (settings.MailServers[i] is { Host: not null, IsMx: true, Domain: { } domain } && domains[domain] > 1)
+                Report($"mail_server[{i}].host", "mail_server.host", $"host = \"mx\" must be the only entry of {domain}: its MX records name all mail servers");
+        }
     }
 
     private void CheckListeners()

@@ -27,10 +27,10 @@ internal sealed class DoorChecks(Settings settings, ConfigBinder binder, string 
         {
             ListenerSettings listener = settings.Listeners[i];
             string path = $"listener[{i}]";
-            bool wantsTls = listener.IsForUsers || listener.RequireTls || listener.Tls is TlsMode.Starttls or TlsMode.Implicit;
+            bool wantsTls = listener.IsForUsers || listener.RequireTls || listener.Tls is ListenerTls.Starttls or ListenerTls.Implicit;
             if (wantsTls && settings.Certificates.Count == 0)
                 Report(errors, path, "listener", "this listener needs TLS and there is no [[certificate]]; add one with file and key");
-            if (wantsTls && listener.Tls == TlsMode.None)
+            if (wantsTls && listener.Tls == ListenerTls.None)
                 Report(errors, $"{path}.tls", "listener.tls", "\"none\" does not go with a profile or a require_tls that wants TLS; take one of them away");
             if ((listener.IsForUsers || listener.RequireAuth) && (settings.Server.UsersFile.Length == 0 || !listener.Auth)
                 && settings.Server.ClientCertificates.Count == 0)

@@ -12,7 +12,7 @@ public sealed record ListenerSettings
     public ListenerProfile Profile { get; init; } = ListenerProfile.Inbound;
 
     [Setting("\"none\", \"starttls\", \"implicit\", or what the \"profile\" says: \"inbound\" offers STARTTLS where there is a certificate")]
-    public TlsMode Tls { get; init; } = TlsMode.Profile;
+    public ListenerTls Tls { get; init; } = ListenerTls.Profile;
 
     [Setting("No mail before TLS; always so with \"submission\" and \"smtps\"")]
     public bool RequireTls { get; init; }
@@ -51,7 +51,7 @@ public enum ListenerProfile
     Smtps,
 }
 
-public enum TlsMode
+public enum ListenerTls
 {
     Profile,
     None,

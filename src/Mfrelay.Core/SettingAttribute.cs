@@ -38,9 +38,6 @@ public enum SettingForm
     Text,
     AbsolutePath,
 
-    /// <summary>The same, or "".</summary>
-    AbsolutePathOrNone,
-
     /// <summary>64 hexadecimal digits, with or without colons.</summary>
     Fingerprint,
 
@@ -55,4 +52,13 @@ public enum SettingForm
 
     /// <summary>A host name, or an IP address without brackets.</summary>
     Host,
+
+    /// <summary>An absolute path, or "" for none.</summary>
+    OptionalPath,
+
+    /// <summary>An IP address without brackets, or "" for none.</summary>
+    OptionalAddress,
+
+    /// <summary>A domain name, or "" for none.</summary>
+    OptionalName,
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Runtime.Serialization;
 
 namespace Mfrelay.Core;
 
@@ -52,7 +53,7 @@ public sealed record ServerSettings
     [Setting("Who else may send: \"allowed\" is nobody, \"anyone\" takes mail for domains that are registered by name (never by \"*\") from the Internet")]
     public AcceptFrom AcceptFrom { get; init; } = AcceptFrom.Allowed;
 
-    [Setting("Users that may send after AUTH: a file that \"mfrelay user add\" makes; \"\" is no AUTH", Form = SettingForm.AbsolutePathOrNone)]
+    [Setting("Users that may send after AUTH: a file that \"mfrelay user add\" makes; \"\" is no AUTH", Form = SettingForm.OptionalPath)]
     public string UsersFile { get; init; } = "";
 
     [Setting("Offer AUTH also without TLS, where passwords can be read on the way")]
@@ -189,6 +190,32 @@ public sealed record ClientSettings
         TimeSpan.FromMinutes(1), TimeSpan.FromMinutes(5), TimeSpan.FromMinutes(15), TimeSpan.FromMinutes(30), TimeSpan.FromHours(1),
     ];
 
+    [Setting("Percent of a wait that chance may add to it, so that what failed together is not tried together", Min = "0", Max = "100")]
+    public int RetryJitter { get; init; } = 10;
+
+    [Setting("How long a message is tried before its sender gets a bounce", Min = "1s", Max = "100d")]
+    public TimeSpan Lifetime { get; init; } = TimeSpan.FromDays(5);
+
+    [Setting("The same for a message with the null reverse-path, a bounce; nobody is told when it cannot be delivered", Min = "1s", Max = "100d")]
+    public TimeSpan BounceLifetime { get; init; } = TimeSpan.FromDays(1);
+
+    [Setting("Tell the sender once when a message has waited this long; 0 never does", Min = "0s", Max = "100d")]
+    public TimeSpan DelayWarning { get; init; } = TimeSpan.FromHours(4);
+
+    [Setting("Form of bounces: \"rfc3464\" is multipart/report, \"m-filter\" the plain text of m-FILTER")]
+    public BounceFormat BounceFormat { get; init; } = BounceFormat.Rfc3464;
+
+    [Setting("A bounce takes the whole message with it up to this size, beyond it only the header fields", Min = "0", Max = "100MiB")]
+    public long BounceSizeLimit { get; init; } = 50_000;
+
+    /// <summary>RFC 6152 3 leaves a relay the choice of sending on or returning; converting would break signatures.</summary>
+    [Setting("Mail with 8-bit octets for a mail server without 8BITMIME: \"send\" sends it as it is, \"bounce\" returns it", Key = "8bit")]
+    public EightBitPolicy EightBit { get; init; } = EightBitPolicy.Send;
+
+    /// <summary>RFC 5321 6.3.</summary>
+    [Setting("More Received fields than this are a loop: the message is returned", Min = "10", Max = "1000")]
+    public int MaxReceived { get; init; } = 50;
+
     [Setting("How long to wait for a connection", Min = "1s", Max = "10m")]
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -225,6 +252,23 @@ public sealed record ClientSettings
 
     [Setting("When a mail server leaves the check list: \"schedule\" waits for each message's retry, \"release\" sends at once")]
     public OnRecovery OnRecovery { get; init; } = OnRecovery.Schedule;
+}
+
+public enum BounceFormat
+{
+    /// <summary>multipart/report (RFC 3464).</summary>
+    Rfc3464,
+
+    /// <summary>What parsers of m-FILTER's bounces know.</summary>
+    [EnumMember(Value = "m-filter")]
+    MFilter,
+}
+
+/// <summary>What becomes of 8-bit mail whose next hop does not say 8BITMIME.</summary>
+public enum EightBitPolicy
+{
+    Send,
+    Bounce,
 }
 
 /// <summary>C9.</summary>

@@ -6,11 +6,11 @@ namespace Mfrelay.Server;
 /// <summary>What a listener demands and offers, worked out from its profile and settings.</summary>
 /// <param name="Tls">None, Starttls or Implicit.</param>
 /// <param name="TakesStrangers">Clients without any right may send to domains that are registered by name.</param>
-internal sealed record ListenerPolicy(TlsMode Tls, bool RequireTls, bool OffersAuth, bool RequireAuth, bool TakesStrangers, bool ProxyProtocol)
+internal sealed record ListenerPolicy(ListenerTls Tls, bool RequireTls, bool OffersAuth, bool RequireAuth, bool TakesStrangers, bool ProxyProtocol)
 {
     /// <summary>Of an address of server.listen.</summary>
     public static ListenerPolicy Plain(Settings settings) => new(
-        settings.Certificates.Count > 0 ? TlsMode.Starttls : TlsMode.None,
+        settings.Certificates.Count > 0 ? ListenerTls.Starttls : ListenerTls.None,
         RequireTls: false,
         OffersAuth: settings.Server.UsersFile.Length > 0,
         RequireAuth: false,
@@ -24,8 +24,8 @@ internal sealed record ListenerPolicy(TlsMode Tls, bool RequireTls, bool OffersA
         {
             Tls = (listener.Tls, listener.Profile) switch
             {
-                (TlsMode.Profile, ListenerProfile.Smtps) => TlsMode.Implicit,
-                (TlsMode.Profile, _) => plain.Tls,
+                (ListenerTls.Profile, ListenerProfile.Smtps) => ListenerTls.Implicit,
+                (ListenerTls.Profile, _) => plain.Tls,
                 _ => listener.Tls,
             },
             RequireTls = listener.RequireTls || listener.IsForUsers,

@@ -27,7 +27,7 @@ internal sealed partial class SmtpConnection
             return true;
         }
         _services.LimitLog.Reached(refusal.Limit!, _session.Peer.Address);
-        if (policy.Tls != TlsMode.Implicit)
+        if (policy.Tls != ListenerTls.Implicit)
             Write(refusal);
         return await FlushAsync() && false;
     }

@@ -58,7 +58,7 @@ internal sealed partial class SmtpConnection : IDisposable
         ListenerPolicy policy = Policy;
         if (policy.ProxyProtocol && !await TakeProxyHeaderAsync())
             return;
-        if (await EnterAsync(policy) && (policy.Tls != TlsMode.Implicit || await BeginTlsAsync()))
+        if (await EnterAsync(policy) && (policy.Tls != ListenerTls.Implicit || await BeginTlsAsync()))
             await TalkAsync();
         if (!await FlushAsync() && _timedOut)
             _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "reply", "timeout");

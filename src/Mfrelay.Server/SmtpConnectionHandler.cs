@@ -64,7 +64,7 @@ internal sealed class SmtpConnectionHandler(SmtpServices services, IPEndPoint li
         if (!services.TryEnter())
         {
             services.LimitLog.Reached(Replies.TooManyConnections.Limit!, client.Address);
-            if (services.Admission().PolicyOf(listener).Tls != TlsMode.Implicit)
+            if (services.Admission().PolicyOf(listener).Tls != ListenerTls.Implicit)
                 await connection.Transport.Output.WriteAsync(Replies.TooManyConnections.Wire);
             return;
         }

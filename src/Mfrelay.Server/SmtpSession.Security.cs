@@ -60,7 +60,7 @@ internal sealed partial class SmtpSession
     {
         if (Peer.IsTls)
             return new Step(Replies.AlreadyTls);
-        if (Policy.Tls != TlsMode.Starttls)
+        if (Policy.Tls != ListenerTls.Starttls)
             return new Step(Replies.NotImplemented);
         return argument.IsEmpty ? new Step(Replies.ReadyForTls, Next.StartTls) : new Step(Replies.NoArgument);
     }

@@ -185,7 +185,7 @@ internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer
         Transaction = null; // RFC 5321 4.1.4: as if RSET had come
         if (!extended)
             return Idle(Admission.Helo);
-        return Idle(Admission.Ehlo(Policy.Tls == TlsMode.Starttls && !Peer.IsTls, OffersAuth && Peer.User is null, Admission.MayXclient(Peer.Origin)));
+        return Idle(Admission.Ehlo(Policy.Tls == ListenerTls.Starttls && !Peer.IsTls, OffersAuth && Peer.User is null, Admission.MayXclient(Peer.Origin)));
     }
 
     private Step Reset()
