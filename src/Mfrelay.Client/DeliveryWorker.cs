@@ -1,3 +1,4 @@
+using MailKit.Net.Smtp;
 using Mfrelay.Core;
 
 namespace Mfrelay.Client;
@@ -11,6 +12,8 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
     public async Task AttemptAsync(Delivery delivery)
     {
+        if (!runner.MayBegin(delivery))
+            return;
         using SpooledMessage? message = runner.Reader.Open(delivery, out string? damage);
         if (message is null)
         {
@@ -18,9 +21,17 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
             return;
         }
         long began = runner.Time.GetTimestamp();
-        Outcome[] outcomes = new Outcome[delivery.Recipients.Count];
-        await SendAsync(message, delivery.Recipients, outcomes);
-        await runner.FinishAsync(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began)));
+        var outcomes = new Outcome[delivery.Recipients.Count];
+        if (TraceFields.Received(message) > runner.Settings.Client.MaxReceived)
+            outcomes.AsSpan().Fill(Outcome.Of(Stage.Connect, Failure.Loop));
+        else
+            await SendAsync(message, delivery.Recipients, outcomes);
+        await runner.FinishAsync(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began))
+        {
+            NextHopHasDsn = _session?.Has(SmtpCapabilities.Dsn) == true,
+            SentEightBit = message.EightBit && _session?.Has(SmtpCapabilities.EightBitMime) == false
+                && Array.Exists(outcomes, outcome => outcome is { Reply.Class: 2 }),
+        });
     }
 
     public async Task CloseAsync()
@@ -86,4 +97,11 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
 
 /// <summary>An attempt that has ended.</summary>
 /// <param name="Outcomes">One for each recipient of the delivery, in its order.</param>
-internal sealed record Attempt(Delivery Delivery, SpooledMessage Message, MailServer Server, IReadOnlyList<Outcome> Outcomes, TimeSpan Duration);
+internal sealed record Attempt(Delivery Delivery, SpooledMessage Message, MailServer Server, IReadOnlyList<Outcome> Outcomes, TimeSpan Duration)
+{
+    /// <summary>The mail server says DSN (RFC 3461): the wishes of the sender were passed on to it.</summary>
+    public bool NextHopHasDsn { get; init; }
+
+    /// <summary>It took 8-bit mail data without having said 8BITMIME.</summary>
+    public bool SentEightBit { get; init; }
+}

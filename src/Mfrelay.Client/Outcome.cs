@@ -55,6 +55,14 @@ internal enum Failure
     MxLoop,
     /// <summary>The domain exists, and none of its mail servers has an address.</summary>
     NoMailServer,
+    /// <summary>Not tried: 8-bit octets, and the next hop has no 8BITMIME (RFC 6152 3), with 8bit = "bounce".</summary>
+    NeedsEightBit,
+    /// <summary>Not tried: more Received fields than any true path has (RFC 5321 6.3).</summary>
+    Loop,
+    /// <summary>Not tried any more: the lifetime is over.</summary>
+    Expired,
+    /// <summary>Not tried any more: an operator sends it back.</summary>
+    Returned,
 }
 
 /// <summary>What an attempt ended with, for one recipient or for a session that could not be opened: a reply, or why there is none.</summary>
@@ -111,6 +119,10 @@ internal readonly record struct Outcome(Stage Stage, Reply? Reply, Failure Failu
         Failure.DnsFailed => "no answer from DNS",
         Failure.MxLoop => "the domain's MX records lead back to this relay",
         Failure.NoMailServer => "no mail server of the domain has an address",
+        Failure.NeedsEightBit => "next hop has no 8BITMIME",
+        Failure.Loop => "too many Received fields, a loop",
+        Failure.Expired => "not delivered within its lifetime",
+        Failure.Returned => "returned by the operator",
     };
 }
 

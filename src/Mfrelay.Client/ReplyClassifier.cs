@@ -59,6 +59,9 @@ internal static class ReplyClassifier
         return new Verdict(disposition, scope, status, counts);
     }
 
+    /// <summary>Delivery time expired (RFC 3463 3.5), for good.</summary>
+    public static EnhancedStatus Expired { get; } = new(5, 4, 7);
+
     private static (Disposition, Scope, EnhancedStatus) OfReply(Stage stage, Reply reply)
     {
         Scope scope = ScopeOf(stage);
@@ -106,6 +109,10 @@ internal static class ReplyClassifier
         Failure.DnsFailed => (Disposition.Deferred, Scope.Message, new(4, 4, 3)),
         Failure.MxLoop => (Disposition.Failed, Scope.Message, new(5, 4, 6)),
         Failure.NoMailServer => (Disposition.Failed, Scope.Message, new(5, 4, 4)),
+        Failure.NeedsEightBit => (Disposition.Failed, Scope.Message, new(5, 6, 3)),
+        Failure.Loop => (Disposition.Failed, Scope.Message, new(5, 4, 6)),
+        Failure.Expired => (Disposition.Failed, Scope.Message, Expired),
+        Failure.Returned => (Disposition.Failed, Scope.Message, new(5, 0, 0)),
     };
 
     /// <summary>452 is "insufficient system storage" too: that as well is deferred, and no more than this recipient is known to be concerned.</summary>

@@ -105,9 +105,25 @@ public static class LogEvents
         "{id} 送信を延期しました。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}",
         "{id} deferred. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}");
 
-    public static readonly LogEvent Rejected = new("WARN_b104", ["id", "from", "to", "host", "port", "size", "delay", "next", "reply"],
-        "{id} 送信先に拒否されました。キューに残して再送します。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}",
-        "{id} refused by the mail server; kept in the queue and tried again. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}");
+    public static readonly LogEvent Failed = new("WARN_b108", ["id", "from", "to", "host", "port", "size", "delay", "status", "reply"],
+        "{id} 配送できません。再送は行いません。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} status={status} reply={reply}",
+        "{id} failed; not tried again. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} status={status} reply={reply}");
+
+    public static readonly LogEvent NoticeQueued = new("INFO_b109", ["id", "notice", "to", "count", "kind"],
+        "{id} 送信者への通知をキューに入れました。 {notice} to=<{to}> nrcpt={count} kind={kind}",
+        "{id} a notice to the sender was queued. {notice} to=<{to}> nrcpt={count} kind={kind}");
+
+    public static readonly LogEvent BounceDropped = new("WARN_b110", ["id", "to", "status", "reply"],
+        "{id} 送信者のないメール (エラー通知など) を配送できないため破棄しました。 to=<{to}> status={status} reply={reply}",
+        "{id} mail with the null reverse-path cannot be delivered and was dropped. to=<{to}> status={status} reply={reply}");
+
+    public static readonly LogEvent NoticeFailed = new("WARN_b111", ["id", "reason"],
+        "{id} 送信者への通知をキューに入れられません。メールはキューに残します。 ({reason})",
+        "{id} a notice to the sender cannot be queued; the message stays in the queue. ({reason})");
+
+    public static readonly LogEvent SentEightBit = new("INFO_b112", ["id", "host", "port"],
+        "{id} 8BITMIME に対応していないサーバーへ 8 ビットのメールをそのまま送信しました。 host={host} port={port}",
+        "{id} 8-bit mail was sent as it is to a mail server without 8BITMIME. host={host} port={port}");
 
     public static readonly LogEvent Uncertain = new("WARN_b105", ["id", "from", "host", "port", "reason"],
         "{id} 送信の最終応答を受信できませんでした。重複して届く可能性があります。 from=<{from}> host={host} port={port} ({reason})",

@@ -105,8 +105,16 @@ public sealed class MailLog : IDisposable
     public void Deferred(Delivery delivery, string to, MailServer server, TimeSpan delay, DateTimeOffset next, string reply) =>
         Write(LogEvents.Deferred, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), Time(next), reply);
 
-    public void Rejected(Delivery delivery, string to, MailServer server, TimeSpan delay, DateTimeOffset next, string reply) =>
-        Write(LogEvents.Rejected, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), Time(next), reply);
+    /// <param name="server">Null when none was tried.</param>
+    public void Failed(Delivery delivery, string to, MailServer? server, TimeSpan delay, string status, string reply) =>
+        Write(LogEvents.Failed, delivery.Id, delivery.ReversePath, to, server?.Host ?? "-", server?.Port ?? 0, delivery.Size, Seconds(delay), status, reply);
+
+    public void NoticeQueued(QueueId id, QueueId notice, string to, int count, string kind) =>
+        Write(LogEvents.NoticeQueued, id, notice, to, count, kind);
+
+    public void BounceDropped(QueueId id, string to, string status, string reply) => Write(LogEvents.BounceDropped, id, to, status, reply);
+    public void NoticeFailed(QueueId id, string reason) => Write(LogEvents.NoticeFailed, id, reason);
+    public void SentEightBit(Delivery delivery, MailServer server) => Write(LogEvents.SentEightBit, delivery.Id, server.Host, server.Port);
 
     public void Uncertain(Delivery delivery, MailServer server, string reason) =>
         Write(LogEvents.Uncertain, delivery.Id, delivery.ReversePath, server.Host, server.Port, reason);

@@ -72,17 +72,29 @@ public sealed class QueueStore : IDisposable
         }
     }
 
-    /// <summary>Turns of the lease until this batch, and what arrives meanwhile, is done.</summary>
+    /// <summary>
+    /// Turns of the lease until this batch, and what arrives meanwhile, is done. Without room on the disk, changes wait and reading goes on:
+    /// deliveries are what makes room.
+    /// </summary>
     private void TakeTurns(List<Work> batch)
     {
         bool madeAgain = false;
-        while (batch.Count > 0)
+        List<Work> parked = [];
+        while (batch.Count + parked.Count > 0)
         {
-            bool wait = false;
+            bool wait = parked.Count > 0;
+            if (wait && batch.Count == 0)
+            {
+                batch = [.. parked, .. _intake.Take([], out _)];
+                parked = [];
+            }
+            if (wait)
+                Pause();
+            wait = false;
             _lease.Enter();
             try
             {
-                UseDatabase(ref batch, ref madeAgain);
+                UseDatabase(ref batch, parked, ref madeAgain);
             }
             catch (Exception e) when (SpoolWriter.Passes(e) && !_intake.IsStopping)
             {
@@ -106,14 +118,19 @@ public sealed class QueueStore : IDisposable
                 _lease.Leave();
             }
             if (wait)
-#pragma warning disable VSTHRD002 // a thread of our own, which has nothing else to do
-                Task.Delay(FullDiskPause, _time).Wait();
-#pragma warning restore VSTHRD002
+                Pause();
         }
     }
 
+    private void Pause()
+    {
+#pragma warning disable VSTHRD002 // a thread of our own, which has nothing else to do
+        Task.Delay(FullDiskPause, _time).Wait();
+#pragma warning restore VSTHRD002
+    }
+
     /// <summary>One turn: <paramref name="batch"/> and what follows until nothing waits here or somebody else wants in; then it is what is left.</summary>
-    private void UseDatabase(ref List<Work> batch, ref bool madeAgain)
+    private void UseDatabase(ref List<Work> batch, List<Work> parked, ref bool madeAgain)
     {
         LiteDatabase database = FromLiteDb(Open);
         DatabaseState before = _lease.ReadState();
@@ -128,11 +145,12 @@ public sealed class QueueStore : IDisposable
                 state = Fill(database, before.Generation) ?? state;
             do
             {
-                state = Execute(database, batch) ?? state;
-                madeAgain = _full = false;
+                state = Execute(database, batch, parked) ?? state;
+                madeAgain = false;
+                _full = parked.Count > 0;
                 foreach (Work done in batch)
                     done.Succeed();
-                batch = _intake.Take([], out _);
+                batch = parked.Count > 0 ? [] : _intake.Take([], out _);
             }
             while (batch.Count > 0 && !_lease.Wanted());
         }
@@ -170,7 +188,7 @@ public sealed class QueueStore : IDisposable
     }
 
     /// <summary>Runs the batch in one transaction, without those that fail for a reason of their own. The new state, if anything changed.</summary>
-    private DatabaseState? Execute(LiteDatabase database, List<Work> batch)
+    private DatabaseState? Execute(LiteDatabase database, List<Work> batch, List<Work> parked)
     {
         while (batch.Count > 0)
         {
@@ -180,7 +198,17 @@ public sealed class QueueStore : IDisposable
                 return InTransaction(database, 0, table =>
                 {
                     for (failed = 0; failed < batch.Count; failed++)
-                        batch[failed].Run(table);
+                    {
+                        try
+                        {
+                            batch[failed].Run(table);
+                        }
+                        catch (NoRoomException e) when (!_intake.IsStopping)
+                        {
+                            // Thrown before the first change of the transaction: it has nothing to undo.
+                            Park(batch, failed--, parked, e);
+                        }
+                    }
                 });
             }
             catch (Exception e) when (failed < batch.Count && BrokenTableException.IsBroken(e))
@@ -190,6 +218,15 @@ public sealed class QueueStore : IDisposable
             }
         }
         return null;
+    }
+
+    private void Park(List<Work> batch, int index, List<Work> parked, NoRoomException reason)
+    {
+        parked.Add(batch[index]);
+        batch.RemoveAt(index);
+        if (!_full)
+            _log.StoreHasNoRoom(_directory.Database, reason.Message);
+        _full = true;
     }
 
     /// <summary>Lets a work item bring the table up to the spool, within its own transaction.</summary>
@@ -235,7 +272,7 @@ public sealed class QueueStore : IDisposable
     private void EnsureRoom()
     {
         if (new DriveInfo(_directory.Root).AvailableFreeSpace < RoomToChange)
-            throw SpoolWriter.NoRoom($"less than {RoomToChange >> 20} MiB are free");
+            throw new NoRoomException($"less than {RoomToChange >> 20} MiB are free");
     }
 
     private static T FromLiteDb<T>(Func<T> act)

@@ -69,6 +69,8 @@ public sealed partial class QueueTable
 
     public void SetMark(SpoolOwner owner, SpoolPosition end)
     {
+        if (Mark(owner) == end)
+            return;
         BeginChange();
         _meta[$"s{(int)owner}"] = end.Segment;
         _meta[$"o{(int)owner}"] = end.Offset;

@@ -45,6 +45,6 @@ public sealed class UnknownKeyTests
 
     [Fact]
     public void Without_any_near_key_the_error_names_all_of_the_table() => Assert.Equal(
-        ["F:4: mail_server.x509: unknown key; the keys here are domain, host, port, concurrency, when_down"],
+        ["F:4: mail_server.x509: unknown key; the keys here are domain, host, port, concurrency, messages_per_second, when_down"],
         ConfigDirectory.Errors("[[mail_server]]\ndomain = \"*\"\nhost = \"a\"\nx509 = 1"));
 }
