@@ -4,9 +4,9 @@ using Mfrelay.Core;
 namespace Mfrelay.Client;
 
 /// <summary>One session to one mail server, used for one attempt after the other.</summary>
-internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
+internal sealed class DeliveryWorker(MailServer server, SessionSettings settings, QueueRunner runner)
 {
-    private readonly SessionOpener _opener = new(SessionSettings.Of(runner.Settings, server));
+    private readonly SessionOpener _opener = new(settings);
     private OutboundSession? _session;
 
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
@@ -43,7 +43,7 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
 
     private async Task SendAsync(SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, Outcome[] outcomes)
     {
-        int most = runner.Settings.Client.MaxRecipientsPerTransaction;
+        int most = settings.MaxRecipientsPerTransaction;
         for (int first = 0; first < recipients.Count; first += most)
         {
             IReadOnlyList<OpenRecipient> some = recipients.Count <= most ? recipients : [.. recipients.Skip(first).Take(most)];
@@ -88,7 +88,7 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
     /// <summary>True when there is an open session that can take another transaction.</summary>
     private async Task<bool> ReuseAsync()
     {
-        int limit = runner.Settings.Client.MessagesPerSession;
+        int limit = settings.MessagesPerSession;
         if (_session is not null && (!_session.IsUsable() || (limit > 0 && _session.Transactions >= limit)))
             await CloseAsync();
         return _session is not null;

@@ -19,6 +19,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private readonly Channel<bool> _due = Channel.CreateUnbounded<bool>();
     private readonly Queue<Delivery> _fresh = [];
     private readonly Queue<Delivery> _retries = [];
+    private readonly SessionSettings _settings = SessionSettings.Of(runner.Settings, server);
     private readonly HashSet<Task> _workers = [];
     private int _sessions;
     private int _idle;
@@ -106,7 +107,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 
     private async Task WorkAsync()
     {
-        var worker = new DeliveryWorker(Server, runner);
+        var worker = new DeliveryWorker(Server, _settings, runner);
         while (await WaitAsync())
         {
             while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
@@ -120,7 +121,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     {
         try
         {
-            if (Server.MessagesPerSecond > 0)
+            if (_settings.MessagesPerSecond > 0)
                 await PaceAsync();
             await worker.AttemptAsync(delivery);
         }
@@ -144,7 +145,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         lock (_workers)
         {
             DateTimeOffset slot = _nextSend > now ? _nextSend : now;
-            _nextSend = slot + (TimeSpan.FromSeconds(1) / Server.MessagesPerSecond);
+            _nextSend = slot + (TimeSpan.FromSeconds(1) / _settings.MessagesPerSecond);
             wait = slot - now;
         }
         return wait > TimeSpan.Zero ? Task.Delay(wait, runner.Time, runner.Stopping) : Task.CompletedTask;
@@ -162,7 +163,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         bool more = false;
         try
         {
-            using var limit = new CancellationTokenSource(runner.Settings.Client.IdleTimeout, runner.Time);
+            using var limit = new CancellationTokenSource(_settings.IdleTimeout, runner.Time);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, runner.Stopping);
             more = await _due.Reader.WaitToReadAsync(either.Token);
         }

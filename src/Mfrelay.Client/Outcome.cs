@@ -41,6 +41,14 @@ internal enum Failure
     NeedsSmtpUtf8,
     /// <summary>Not tried: larger than the SIZE that the next hop announced (RFC 1870 6.1).</summary>
     TooLarge,
+    /// <summary>Not tried: 8-bit octets, and the next hop has no 8BITMIME (RFC 6152 3), with 8bit = "bounce".</summary>
+    NeedsEightBit,
+    /// <summary>Not tried: more Received fields than any true path has (RFC 5321 6.3).</summary>
+    Loop,
+    /// <summary>Not tried any more: the lifetime is over.</summary>
+    Expired,
+    /// <summary>Not tried any more: an operator sends it back.</summary>
+    Returned,
     /// <summary>No TLS as the config wants it: not offered, no handshake, or a certificate that is not good enough.</summary>
     TlsFailed,
     /// <summary>Not logged in: the mail server does not offer our way to do so, its answer was wrong, or we have no secret.</summary>
@@ -55,14 +63,6 @@ internal enum Failure
     MxLoop,
     /// <summary>The domain exists, and none of its mail servers has an address.</summary>
     NoMailServer,
-    /// <summary>Not tried: 8-bit octets, and the next hop has no 8BITMIME (RFC 6152 3), with 8bit = "bounce".</summary>
-    NeedsEightBit,
-    /// <summary>Not tried: more Received fields than any true path has (RFC 5321 6.3).</summary>
-    Loop,
-    /// <summary>Not tried any more: the lifetime is over.</summary>
-    Expired,
-    /// <summary>Not tried any more: an operator sends it back.</summary>
-    Returned,
 }
 
 /// <summary>What an attempt ended with, for one recipient or for a session that could not be opened: a reply, or why there is none.</summary>
@@ -112,6 +112,10 @@ internal readonly record struct Outcome(Stage Stage, Reply? Reply, Failure Failu
         Failure.UnsafeAddress => "address with a control character",
         Failure.NeedsSmtpUtf8 => "next hop has no SMTPUTF8",
         Failure.TooLarge => "larger than the next hop's SIZE",
+        Failure.NeedsEightBit => "next hop has no 8BITMIME",
+        Failure.Loop => "too many Received fields, a loop",
+        Failure.Expired => "not delivered within its lifetime",
+        Failure.Returned => "returned by the operator",
         Failure.TlsFailed => "no TLS",
         Failure.AuthFailed => "not logged in",
         Failure.NoSuchDomain => "the domain does not exist",
@@ -119,10 +123,6 @@ internal readonly record struct Outcome(Stage Stage, Reply? Reply, Failure Failu
         Failure.DnsFailed => "no answer from DNS",
         Failure.MxLoop => "the domain's MX records lead back to this relay",
         Failure.NoMailServer => "no mail server of the domain has an address",
-        Failure.NeedsEightBit => "next hop has no 8BITMIME",
-        Failure.Loop => "too many Received fields, a loop",
-        Failure.Expired => "not delivered within its lifetime",
-        Failure.Returned => "returned by the operator",
     };
 }
 

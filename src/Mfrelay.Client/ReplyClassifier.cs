@@ -101,6 +101,10 @@ internal static class ReplyClassifier
             : (Disposition.Failed, Scope.Message, new(5, 1, 7)),
         Failure.NeedsSmtpUtf8 => (Disposition.Failed, stage == Stage.Rcpt ? Scope.Recipient : Scope.Message, new(5, 6, 7)),
         Failure.TooLarge => (Disposition.Failed, Scope.Message, new(5, 3, 4)),
+        Failure.NeedsEightBit => (Disposition.Failed, Scope.Message, new(5, 6, 3)),
+        Failure.Loop => (Disposition.Failed, Scope.Message, new(5, 4, 6)),
+        Failure.Expired => (Disposition.Failed, Scope.Message, Expired),
+        Failure.Returned => (Disposition.Failed, Scope.Message, new(5, 0, 0)),
         Failure.TlsFailed => (Disposition.Deferred, Scope.Host, new(4, 7, 5)),
         Failure.AuthFailed => (Disposition.Deferred, Scope.Host, new(4, 7, 8)),
         // About the domain of the recipients, not about a mail server that could be checked.
@@ -109,10 +113,6 @@ internal static class ReplyClassifier
         Failure.DnsFailed => (Disposition.Deferred, Scope.Message, new(4, 4, 3)),
         Failure.MxLoop => (Disposition.Failed, Scope.Message, new(5, 4, 6)),
         Failure.NoMailServer => (Disposition.Failed, Scope.Message, new(5, 4, 4)),
-        Failure.NeedsEightBit => (Disposition.Failed, Scope.Message, new(5, 6, 3)),
-        Failure.Loop => (Disposition.Failed, Scope.Message, new(5, 4, 6)),
-        Failure.Expired => (Disposition.Failed, Scope.Message, Expired),
-        Failure.Returned => (Disposition.Failed, Scope.Message, new(5, 0, 0)),
     };
 
     /// <summary>452 is "insufficient system storage" too: that as well is deferred, and no more than this recipient is known to be concerned.</summary>

@@ -41,6 +41,9 @@ internal sealed record SessionSettings
     /// <summary>Transactions of one session; 0: no limit.</summary>
     public int MessagesPerSession { get; init; } = 100;
 
+    /// <summary>0: no limit.</summary>
+    public int MessagesPerSecond { get; init; }
+
     /// <summary>What holds for one mail server: its own settings, and those of [client] where it has none.</summary>
     public static SessionSettings Of(Settings settings, MailServer server)
     {
@@ -55,6 +58,7 @@ internal sealed record SessionSettings
             FinalDotTimeout = Own(server.FinalDotTimeout, client.FinalDotTimeout),
             IdleTimeout = Own(server.IdleTimeout, client.IdleTimeout),
             MessagesPerSession = server.MessagesPerSession > 0 ? server.MessagesPerSession : client.MessagesPerSession,
+            MessagesPerSecond = server.MessagesPerSecond,
             EightBit = client.EightBit,
             MaxRecipientsPerTransaction = client.MaxRecipientsPerTransaction,
         };

@@ -1,4 +1,5 @@
 using LiteDB;
+using LiteDB.Engine;
 
 namespace Mfrelay.Core;
 
@@ -24,6 +25,7 @@ public sealed class QueueStore : IDisposable
     private readonly Lease _lease;
     private readonly Thread _thread;
     private readonly Intake<Work> _intake = new();
+    private readonly List<FileStream> _open = [];
     private bool _full;
 
     /// <param name="routes">Asked when the table is made again: recipients are then routed anew.</param>
@@ -132,11 +134,12 @@ public sealed class QueueStore : IDisposable
     /// <summary>One turn: <paramref name="batch"/> and what follows until nothing waits here or somebody else wants in; then it is what is left.</summary>
     private void UseDatabase(ref List<Work> batch, List<Work> parked, ref bool madeAgain)
     {
-        LiteDatabase database = FromLiteDb(Open);
         DatabaseState before = _lease.ReadState();
         DatabaseState state;
+        LiteDatabase? database = null;
         try
         {
+            database = FromLiteDb(Open);
             var table = new QueueTable(database, long.MaxValue);
             state = table.State;
             if (state.IsOlderThan(before))
@@ -165,26 +168,40 @@ public sealed class QueueStore : IDisposable
     private LiteDatabase Open()
     {
         // LiteDB would lay the log of a lost database over a new one.
-        if (!File.Exists(_directory.Database) && File.Exists(LogFile))
+        if (!File.Exists(_directory.Database) && new FileInfo(LogFile) is { Exists: true, Length: > 0 })
             File.Move(LogFile, FreeName(LogFile));
         // LiteDB takes a file without a whole page for a new one and overwrites it.
         if (new FileInfo(_directory.Database) is { Exists: true, Length: > 0 and < PageSize } file)
             throw new BrokenTableException($"it has {file.Length} octets");
-        return new LiteDatabase(new ConnectionString { Filename = _directory.Database, Connection = ConnectionType.Direct });
+        return new LiteDatabase(new LiteEngine(new EngineSettings { DataStream = OpenFile(_directory.Database), LogStream = OpenFile(LogFile) }));
+    }
+
+    /// <summary>
+    /// Streams of our own instead of LiteDB's: it would fsync the file each time it is closed, which is with every turn, and its durability is not
+    /// needed. 0: it does its own buffering, by pages.
+    /// </summary>
+    private FileStream OpenFile(string path)
+    {
+        var stream = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+        _open.Add(stream);
+        return stream;
     }
 
     private string LogFile => Path.Combine(_directory.Root, "mfrelay-log.db");
 
-    private static void Close(LiteDatabase database)
+    private void Close(LiteDatabase? database)
     {
         try
         {
-            database.Dispose();
+            database?.Dispose();
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             // What it did not write any more, the next turn misses and makes again.
         }
+        foreach (FileStream stream in _open)
+            stream.Dispose();
+        _open.Clear();
     }
 
     /// <summary>Runs the batch in one transaction, without those that fail for a reason of their own. The new state, if anything changed.</summary>
@@ -292,7 +309,7 @@ public sealed class QueueStore : IDisposable
         string aside = FreeName(_directory.Database);
         try
         {
-            if (File.Exists(LogFile))
+            if (new FileInfo(LogFile) is { Exists: true, Length: > 0 })
                 File.Move(LogFile, FreeName(LogFile));
             if (Directory.Exists(_directory.Database))
                 Directory.Move(_directory.Database, aside);

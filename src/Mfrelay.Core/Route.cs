@@ -22,9 +22,6 @@ public sealed record MailServer
     [Setting("Most sessions open to it at once", Min = "1", Max = "1000")]
     public int Concurrency { get; init; } = 20;
 
-    [Setting("Most messages per second to it, evenly spaced; 0 is no limit", Min = "0", Max = "100000")]
-    public int MessagesPerSecond { get; init; }
-
     /// <summary>
     /// No one mail server but those of the MX records. mf-smtp-server does not check them; mf-smtp-client has a queue and an entry of the check
     /// list for each recipient's domain.
@@ -99,6 +96,9 @@ public sealed record MailServer
 
     [Setting("Messages sent through one session; 0 is that of [client]", Min = "0", Max = "1000000")]
     public int MessagesPerSession { get; init; }
+
+    [Setting("Most messages a second; 0 is no limit", Min = "0", Max = "100000")]
+    public int MessagesPerSecond { get; init; }
 
     public static string AddressOf(string host, int port) => host.Contains(':', StringComparison.Ordinal) ? $"[{host}]:{port}" : $"{host}:{port}";
 }
