@@ -16,7 +16,8 @@ public sealed class A_dead_mail_server_delays_nobody_elses_mail : IAsyncDisposab
     public async Task With_a_long_queue_for_a_silent_one_the_other_domain_gets_its_mail_at_once()
     {
         _silent.Start();
-        _relay.WriteConfig(_relay.ConfigOf("greeting_timeout = \"30s\"", ("dead.example", (IPEndPoint)_silent.LocalEndpoint), ("*", _sink.EndPoint)));
+        _relay.WriteConfig(_relay.ConfigOf("greeting_timeout = \"30s\"", ("dead.example", (IPEndPoint)_silent.LocalEndpoint), ("*", _sink.EndPoint))
+            .Replace("[client]", "check_timeout = \"1s\"\n[client]", StringComparison.Ordinal));
         await _relay.StartServerAsync();
         using Sender sender = await _relay.ConnectAsync();
         await sender.HelloAsync();
