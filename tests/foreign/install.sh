@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetches the foreign peers from Debian: swaks, msmtp, python3-aiosmtpd, python3-flufl.bounce as packages, and Postfix only
+# Fetches the foreign peers from Debian: openssl, swaks, msmtp, python3-aiosmtpd, python3-flufl.bounce as packages, and Postfix only
 # unpacked into a cache folder, so that no mail service starts, port 25 stays free and no other MTA is replaced.
 # Prints nothing when all is there. Safe to run again.
 set -eu
@@ -15,7 +15,7 @@ apt_or_update() { apt "$@" || { apt update && apt "$@"; } || { cat "$cache/apt.l
 
 mkdir -p "$cache"
 missing=
-for package in swaks msmtp python3 python3-aiosmtpd python3-flufl.bounce; do
+for package in openssl swaks msmtp python3 python3-aiosmtpd python3-flufl.bounce; do
     installed "$package" || missing="$missing $package"
 done
 [ -z "$missing" ] || { echo "installing$missing"; apt_or_update install -y --no-install-recommends $missing; }
