@@ -252,6 +252,23 @@ public sealed record ClientSettings
 
     [Setting("When a mail server leaves the check list: \"schedule\" waits for each message's retry, \"release\" sends at once")]
     public OnRecovery OnRecovery { get; init; } = OnRecovery.Schedule;
+
+    [Setting("DNS servers for the MX records; [] is those of /etc/resolv.conf")]
+    public IReadOnlyList<IPEndPoint> DnsServers { get; init; } = [];
+
+    [Setting("How long to wait for an answer from DNS; each server is asked twice", Min = "100ms", Max = "1m")]
+    public TimeSpan DnsTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    [Setting("Addresses of the mail servers that MX records name: \"ipv4_first\", \"ipv6_first\", or \"ipv4\" or \"ipv6\" alone")]
+    public AddressOrder AddressOrder { get; init; } = AddressOrder.Ipv4First;
+}
+
+public enum AddressOrder
+{
+    Ipv4First,
+    Ipv6First,
+    Ipv4,
+    Ipv6,
 }
 
 public enum BounceFormat
