@@ -12,6 +12,7 @@ internal static class CommandLine
         return new("The mail relay's command: look at its configuration and its mail servers, ask what would happen, see it work.")
         {
             ConfigCommand.Create(),
+            new QueueCommand(context).Create(),
             new HealthCommand(context).Create(),
             new RouteCommand(context).Create(),
             new ReloadCommand(context).Create(),

@@ -8,9 +8,11 @@ using Mfrelay.Core;
 namespace Mfrelay.Cli;
 
 /// <summary>What a command runs with: where it writes, in which language, at which time. Tests give their own.</summary>
-internal sealed record CommandContext(TimeProvider Time, Func<string, string?> Environment)
+/// <param name="Answers">Where a question is answered; null: nobody is there to be asked.</param>
+internal sealed record CommandContext(TimeProvider Time, Func<string, string?> Environment, TextReader? Answers = null)
 {
-    public static readonly CommandContext OfProcess = new(TimeProvider.System, System.Environment.GetEnvironmentVariable);
+    public static readonly CommandContext OfProcess =
+        new(TimeProvider.System, System.Environment.GetEnvironmentVariable, Console.IsInputRedirected ? null : Console.In);
 
     /// <summary>The user's own language where LC_ALL, LC_MESSAGES or LANG names one of ours, otherwise the config's.</summary>
     public Language LanguageOf(Settings settings)
@@ -38,7 +40,7 @@ internal static class CommandSupport
     /// <summary>EX_NOPERM.</summary>
     public const int NoRights = 77;
 
-    private static readonly JsonSerializerOptions JsonOptions = new()
+    public static readonly JsonSerializerOptions JsonOptions = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         // Paths and Japanese names stay readable; nobody puts this into HTML.
@@ -72,6 +74,16 @@ internal static class CommandSupport
         string.Equals(name, server.Host, StringComparison.OrdinalIgnoreCase)
         || string.Equals(name, server.Address, StringComparison.OrdinalIgnoreCase)
         || string.Equals(name, server.Domain, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Runs what needs config and store: their errors are lines on standard error and an exit status.</summary>
+    public static async Task<int> WithStoreAsync(
+        this CommandContext context, string config, InvocationConfiguration console, Func<Settings, QueueStore, Language, Task<int>> use)
+    {
+        if (LoadSettings(config, console.Error) is not { } settings)
+            return ConfigLoad.ExitCode;
+        Language language = context.LanguageOf(settings);
+        return await StateAccess.WithStoreAsync(settings, language, console.Error, context.Time, store => use(settings, store, language));
+    }
 
     /// <summary>The text of the language.</summary>
     public static string Say(this Language language, string japanese, string english) => language == Language.Ja ? japanese : english;
