@@ -57,6 +57,7 @@ internal sealed class QueueChangeCommand(CommandContext context, QueueVerb verb)
     private Task<int> RunAsync(string config, QueueFilter filter, bool asJson, bool sure, InvocationConfiguration console) =>
         context.WithStoreAsync(config, console, async (settings, store, language) =>
         {
+            RunningDaemon.RequireSameVersion(settings.RunDirectory);
             DateTimeOffset now = context.Time.GetUtcNow();
             var hit = new List<long>();
             var shown = new List<Delivery>();

@@ -32,8 +32,9 @@ internal sealed partial class QueueRunner
         while (true)
         {
             (long generation, long after) = (_generation, _lastKey);
-            (long Generation, long NextKey, IReadOnlyList<Delivery> Rows) read = await _store.RunAsync(table =>
-                (table.Generation, table.NextKey, table.Generation == generation ? table.ReadAfter(after, RowsPerRead) : []));
+            (long Generation, long NextKey, IReadOnlyList<Drain> Drains, IReadOnlyList<Delivery> Rows) read = await _store.RunAsync(table =>
+                (table.Generation, table.NextKey, table.Drains, table.Generation == generation ? table.ReadAfter(after, RowsPerRead) : []));
+            _checkList.SetDrains(read.Drains);
             if (read.Generation != generation)
             {
                 StartOver(read.Generation, read.NextKey);

@@ -90,6 +90,15 @@ public static class LogEvents
         "メール送信サーバーとの通信中にタイムアウトになりました。ID={id} Host={host} Port={port}",
         "Timed out talking to the mail server. ID={id} Host={host} Port={port}");
 
+    // Drains, mf-smtp-client
+
+    public static readonly LogEvent Drained = new("INFO_b221", ["address", "reason"],
+        "管理者の指示により、このメールサーバーへの送信を停止します。 {address} ({reason})",
+        "Drained by the operator: nothing is sent through this mail server. {address} ({reason})");
+
+    public static readonly LogEvent Undrained = new("INFO_b222", ["address"],
+        "このメールサーバーへの送信を再開します。 {address}", "No longer drained: mail can be sent through this mail server. {address}");
+
     // mf-smtp-client
 
     public static readonly LogEvent AttemptEnded = new("INFO_b101",

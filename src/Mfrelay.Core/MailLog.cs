@@ -82,6 +82,9 @@ public sealed class MailLog : IDisposable
             Write(line, change.Health.Address, change.Health.Domain);
     }
 
+    public void Drained(Drain drain) => Write(LogEvents.Drained, drain.Key, drain.Reason);
+    public void Undrained(Drain drain) => Write(LogEvents.Undrained, drain.Key);
+
     public void CommunicationTimedOut(Delivery delivery, MailServer server) =>
         Write(LogEvents.CommunicationTimedOut, delivery.Id, server.Host, server.Port);
 

@@ -40,6 +40,9 @@ internal sealed class CommandRun : IDisposable
     public Dictionary<string, string> Environment { get; } = new(StringComparer.Ordinal);
     public TimeProvider Time { get; init; } = new FakeTimeProvider(Now);
 
+    /// <summary>What somebody types; null: nobody is there.</summary>
+    public string? Typed { get; set; }
+
     public string Output => _output.ToString();
     public string Error => _error.ToString();
     public string[] Lines => Output.TrimEnd('\n').Split('\n');
@@ -49,7 +52,7 @@ internal sealed class CommandRun : IDisposable
     {
         _output.GetStringBuilder().Clear();
         _error.GetStringBuilder().Clear();
-        return CommandLine.Create(new CommandContext(Time, name => Environment.GetValueOrDefault(name)))
+        return CommandLine.Create(new CommandContext(Time, name => Environment.GetValueOrDefault(name), Typed is null ? null : new StringReader(Typed)))
             .Parse([.. arguments, "--config", Config])
             .Invoke(new InvocationConfiguration { Output = _output, Error = _error });
     }
