@@ -21,6 +21,7 @@ internal static class CommandLine
             new StatusCommand(context).CreateVersion(),
             new SendCommand(context).Create(),
             new ReloadCommand(context).Create(),
+            new UserCommand(context).Create(),
             new SimulateCommand(context).Create(),
             DemoCommand.Create(),
         };

@@ -9,6 +9,9 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
     private readonly SessionOpener _opener = new(settings);
     private OutboundSession? _session;
 
+    /// <summary>Whom the session is with: with host = "mx" the one of the domain's mail servers that was tried last.</summary>
+    private MailServer? _peer;
+
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
     public async Task AttemptAsync(Delivery delivery)
     {
@@ -28,6 +31,7 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
             await SendAsync(message, delivery.Recipients, outcomes);
         await runner.FinishAsync(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began))
         {
+            Peer = _peer ?? server,
             NextHopHasDsn = _session?.Has(SmtpCapabilities.Dsn) == true,
             SentEightBit = message.EightBit && _session?.Has(SmtpCapabilities.EightBitMime) == false
                 && Array.Exists(outcomes, outcome => outcome is { Reply.Class: 2 }),
@@ -66,7 +70,7 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
         {
             if (_session is null)
             {
-                Opening opening = await _opener.OpenAsync(server, runner.Aborting);
+                (Opening opening, _peer) = await runner.OpenAsync(_opener, server, runner.Aborting);
                 if (opening.Session is null)
                     return [.. Enumerable.Repeat(opening.Outcome, recipients.Count)];
                 _session = opening.Session;
@@ -99,6 +103,9 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
 /// <param name="Outcomes">One for each recipient of the delivery, in its order.</param>
 internal sealed record Attempt(Delivery Delivery, SpooledMessage Message, MailServer Server, IReadOnlyList<Outcome> Outcomes, TimeSpan Duration)
 {
+    /// <summary>For log and bounce: what <see cref="Server"/> was at this attempt, with host = "mx" one of many.</summary>
+    public required MailServer Peer { get; init; }
+
     /// <summary>The mail server says DSN (RFC 3461): the wishes of the sender were passed on to it.</summary>
     public bool NextHopHasDsn { get; init; }
 

@@ -31,6 +31,7 @@ internal sealed partial class QueueRunner
         {
             Settings = settings;
             _routes = new RouteTable(settings.MailServers);
+            _mx = new MxResolver(settings, Time);
             foreach (Delivery delivery in _servers.Values.SelectMany(queue => queue.TakeAll()))
                 LetGo(delivery);
             _servers.Clear(); // workers in an attempt finish it and end
@@ -50,10 +51,29 @@ internal sealed partial class QueueRunner
         return routes.Named(domain.ToLowerInvariant())?.MailServers.FirstOrDefault(server => string.Equals(server.Key, key, StringComparison.Ordinal));
     }
 
+    /// <summary>Opens a session with a mail server; with host = "mx" with the first of its domain's that answers well (RFC 5321 5.1).</summary>
+    /// <returns>With whom: for host = "mx" the one that was tried last.</returns>
+    public async Task<(Opening Opening, MailServer Peer)> OpenAsync(SessionOpener opener, MailServer server, CancellationToken cancel)
+    {
+        if (!server.IsMx)
+            return (await opener.OpenAsync(server, cancel), server);
+        MxAnswer answer = await _mx.ResolveAsync(server.Domain, cancel);
+        var opening = new Opening(null, answer.Outcome);
+        MailServer peer = server;
+        foreach (MxCandidate candidate in answer.Candidates)
+        {
+            peer = server with { Host = candidate.Host };
+            opening = await opener.OpenAsync(peer, cancel, candidate.Addresses);
+            if (opening.Session is not null || cancel.IsCancellationRequested)
+                break;
+        }
+        return (opening, peer);
+    }
+
     /// <summary>A check of a listed mail server: a session like that of a delivery, then QUIT.</summary>
     private async Task<HealthEvent> CheckAsync(MailServer server, CancellationToken cancel)
     {
-        Opening opening = await new SessionOpener(SessionSettings.Of(Settings, server)).OpenAsync(server, cancel);
+        (Opening opening, _) = await OpenAsync(new SessionOpener(SessionSettings.Of(Settings, server)), server, cancel);
         if (opening.Session is { } session)
         {
             var announced = new Announcement(session.Capabilities.ToString(), session.MaxSize);

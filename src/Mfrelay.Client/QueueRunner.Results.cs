@@ -74,7 +74,7 @@ internal sealed partial class QueueRunner
                 reports.Add(new DsnRecipient(
                     attempt.Message.Envelope.Recipients[attempt.Delivery.Recipients[i].Ordinal],
                     verdicts[i].Disposition == Disposition.Failed ? DsnAction.Failed : DsnAction.Relayed,
-                    verdicts[i].Status, attempt.Outcomes[i], attempt.Server, Time.GetUtcNow()));
+                    verdicts[i].Status, attempt.Outcomes[i], attempt.Peer, Time.GetUtcNow()));
             }
         }
         bool reported = await _postmaster.ReportAsync(attempt.Message, reports, attempt.NextHopHasDsn);
@@ -117,7 +117,7 @@ internal sealed partial class QueueRunner
     {
         Delivery delivery = attempt.Delivery;
         TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
-        Log.AttemptEnded(delivery, attempt.Server, verdicts.Count(v => v.Disposition == Disposition.Delivered),
+        Log.AttemptEnded(delivery, attempt.Peer, verdicts.Count(v => v.Disposition == Disposition.Delivered),
             verdicts.Count(v => v.Disposition == Disposition.Deferred), verdicts.Count(v => v.Disposition == Disposition.Failed), delay, attempt.Duration);
         bool uncertain = false;
         for (int i = 0; i < verdicts.Length; i++)
@@ -128,20 +128,20 @@ internal sealed partial class QueueRunner
             switch (verdicts[i].Disposition)
             {
                 case Disposition.Delivered:
-                    Log.Delivered(delivery, to, attempt.Server, delay, reply);
+                    Log.Delivered(delivery, to, attempt.Peer, delay, reply);
                     break;
                 case Disposition.Deferred:
-                    Log.Deferred(delivery, to, attempt.Server, delay, next, reply);
+                    Log.Deferred(delivery, to, attempt.Peer, delay, next, reply);
                     break;
                 case Disposition.Failed:
-                    Log.Failed(delivery, to, attempt.Server, delay, verdicts[i].Status.ToString(), reply);
+                    Log.Failed(delivery, to, attempt.Peer, delay, verdicts[i].Status.ToString(), reply);
                     break;
             }
         }
         if (uncertain)
-            Log.Uncertain(delivery, attempt.Server, attempt.Outcomes.First(outcome => outcome.Uncertain).ToString());
+            Log.Uncertain(delivery, attempt.Peer, attempt.Outcomes.First(outcome => outcome.Uncertain).ToString());
         if (attempt.SentEightBit)
-            Log.SentEightBit(delivery, attempt.Server);
+            Log.SentEightBit(delivery, attempt.Peer);
     }
 
     /// <summary>
@@ -199,7 +199,7 @@ internal sealed partial class QueueRunner
     private void HostFailed(Attempt attempt, Outcome outcome)
     {
         _checkList.DeliveryFailed(attempt.Server, outcome.ToString());
-        Log.CommunicationTimedOut(attempt.Delivery, attempt.Server);
+        Log.CommunicationTimedOut(attempt.Delivery, attempt.Peer);
         lock (_gate)
         {
             DateTimeOffset now = Time.GetUtcNow();

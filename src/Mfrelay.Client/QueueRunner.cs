@@ -35,12 +35,14 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly Dictionary<(SpoolPosition, int Ordinal), InHand> _active = [];
 
     private RouteTable _routes;
+    private MxResolver _mx;
     private bool _hasNewSummary;
 
     public QueueRunner(Settings settings, StateDirectory directory, MailLog log, TimeProvider time)
     {
         (Settings, _directory, Log, Time) = (settings, directory, log, time);
         _routes = new RouteTable(settings.MailServers);
+        _mx = new MxResolver(settings, time);
         _store = new QueueStore(directory, () => _routes, log, time);
         Reader = new SpoolReader(directory.Spool);
         _keeper = new SpoolKeeper(directory.Spool, Reader, new DoneJournal(directory.Spool));

@@ -42,6 +42,12 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
             if (listen.Take(i).Contains(listen[i]))
                 Report($"server.listen[{i}]", "server.listen", $"\"{listen[i]}\" is there twice; write each address and port once");
         }
+        IReadOnlyList<ListenerSettings> tables = settings.Listeners;
+        for (int i = 0; i < tables.Count; i++)
+        {
+            if (tables[i].Address is { } address && (listen.Contains(address) || tables.Take(i).Any(other => address.Equals(other.Address))))
+                Report($"listener[{i}].address", "listener.address", $"\"{address}\" is there twice; write each address and port once");
+        }
     }
 
     private void CheckDuplicateMailServers()
@@ -67,7 +73,7 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
         for (int i = 0; i < settings.MailServers.Count; i++)
         {
             MailServer server = settings.MailServers[i];
-            if (server.Host is not null && settings.Server.Listen.FirstOrDefault(listener => IsSelf(server, listener)) is { } self)
+            if (server.Host is not null && settings.EndPoints.FirstOrDefault(listener => IsSelf(server, listener)) is { } self)
             {
                 Report($"mail_server[{i}].host", "mail_server.host",
                     $"{server.Address} is this relay itself, which listens on {self}: mail would loop; write another server or another port");

@@ -27,10 +27,16 @@ public static class ConfigText
                 flat[setting.Key] = Value(setting, settings);
             else if (!setting.IsList)
                 Add(flat, $"{setting.Key}.", setting.Get(settings)!);
+            else
+                AddAll(flat, setting, ((IEnumerable)setting.Get(settings)!).Cast<object>());
         }
-        foreach (MailServer server in settings.MailServers)
-            Add(flat, $"mail_server {server.Key}: ", server);
         return flat;
+    }
+
+    private static void AddAll(Dictionary<string, string> flat, Setting setting, IEnumerable<object> records)
+    {
+        foreach ((int index, object record) in records.Index())
+            Add(flat, record is MailServer server ? $"{setting.Key} {server.Key}: " : $"{setting.Key}[{index}].", record);
     }
 
     private static void Add(Dictionary<string, string> flat, string prefix, object record)

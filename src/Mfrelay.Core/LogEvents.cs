@@ -60,6 +60,40 @@ public static class LogEvents
     public static readonly LogEvent Listening = new("INFO_a104", ["address"],
         "接続の受け付けを開始しました。 {address}", "Listening. {address}");
 
+    // The door of mf-smtp-server: TLS, AUTH, limits (a11x to a19x, a31x to a39x)
+
+    public static readonly LogEvent Authenticated = new("INFO_a111", ["client", "user", "mechanism"],
+        "認証に成功しました。 client={client} user={user} mechanism={mechanism}", "Authenticated. client={client} user={user} mechanism={mechanism}");
+
+    public static readonly LogEvent CertificateLoaded = new("INFO_a112", ["file", "until"],
+        "証明書を読み込みました。 {file} 有効期限={until}", "The certificate was loaded. {file} until={until}");
+
+    public static readonly LogEvent LimitReached = new("WARN_a311", ["limit", "client"],
+        "制限に達しました。 limit={limit} client={client}", "A limit was reached. limit={limit} client={client}");
+
+    public static readonly LogEvent AuthFailed = new("WARN_a312", ["client", "user", "mechanism"],
+        "認証に失敗しました。 client={client} user={user} mechanism={mechanism}", "Authentication failed. client={client} user={user} mechanism={mechanism}");
+
+    public static readonly LogEvent TlsFailed = new("WARN_a313", ["client", "reason"],
+        "TLSを開始できませんでした。 client={client} ({reason})", "TLS could not be started. client={client} ({reason})");
+
+    public static readonly LogEvent PlaintextDropped = new("WARN_a314", ["client", "octets"],
+        "STARTTLSの後に暗号化されていないデータを受信したため破棄しました。 client={client} octets={octets}",
+        "Plaintext behind STARTTLS was thrown away. client={client} octets={octets}");
+
+    public static readonly LogEvent ProxyRefused = new("WARN_a315", ["client", "reason"],
+        "PROXYヘッダーを受け付けられないため切断しました。 client={client} ({reason})", "Closed: no PROXY header that is believed. client={client} ({reason})");
+
+    public static readonly LogEvent CertificateBad = new("WARN_a316", ["file", "reason"],
+        "証明書を読み込めません。以前の証明書があればそれを使用します。 {file} ({reason})",
+        "The certificate cannot be loaded; an older one stays in use if there is one. {file} ({reason})");
+
+    public static readonly LogEvent UsersBad = new("WARN_a317", ["file", "reason"],
+        "ユーザーファイルを読み込めません。誰も認証できません。 {file} ({reason})", "The users file cannot be read; nobody can authenticate. {file} ({reason})");
+
+    public static readonly LogEvent ConfigWarning = new("WARN_a318", ["warning"],
+        "設定に関する警告です。 {warning}", "A warning about the config. {warning}");
+
     // Health, mf-smtp-server (S3 to S6)
 
     public static readonly LogEvent CheckStarts = new("INFO_a202", ["address", "domain"],

@@ -98,6 +98,17 @@ public sealed class MailLog : IDisposable
     public void SessionLost(string client, string from, string stage, string reason) =>
         Write(LogEvents.SessionLost, client, from, stage, reason);
 
+    public void Authenticated(string client, string user, string mechanism) => Write(LogEvents.Authenticated, client, user, mechanism);
+    public void AuthFailed(string client, string user, string mechanism) => Write(LogEvents.AuthFailed, client, user, mechanism);
+    public void LimitReached(string limit, string client) => Write(LogEvents.LimitReached, limit, client);
+    public void TlsFailed(string client, string reason) => Write(LogEvents.TlsFailed, client, reason);
+    public void PlaintextDropped(string client, long octets) => Write(LogEvents.PlaintextDropped, client, octets);
+    public void ProxyRefused(string client, string reason) => Write(LogEvents.ProxyRefused, client, reason);
+    public void CertificateLoaded(string file, DateTimeOffset until) => Write(LogEvents.CertificateLoaded, file, Time(until));
+    public void CertificateBad(string file, string reason) => Write(LogEvents.CertificateBad, file, reason);
+    public void UsersBad(string file, string reason) => Write(LogEvents.UsersBad, file, reason);
+    public void ConfigWarning(ConfigError warning) => Write(LogEvents.ConfigWarning, warning);
+
     public void AttemptEnded(Delivery delivery, MailServer server, int delivered, int deferred, int failed, TimeSpan delay, TimeSpan duration) =>
         Write(LogEvents.AttemptEnded, delivery.Id, delivery.ReversePath, server.Host, server.Port, delivered, deferred, failed,
             delivery.Size, Seconds(delay), Seconds(duration));

@@ -49,7 +49,7 @@ public sealed record MailServer
     [Setting("SHA-256 fingerprints of its certificate, any of which is enough and none other good; hexadecimal digits with or without \":\"")]
     public IReadOnlyList<string> TlsFingerprint { get; init; } = [];
 
-    [Setting("Oldest version of TLS")]
+    [Setting("Oldest version of TLS, \"1.2\" or \"1.3\"")]
     public TlsVersion TlsMinVersion { get; init; } = TlsVersion.Tls12;
 
     [Setting("PEM file of our certificate for it, with those of its authorities behind it; \"\" is none", Form = SettingForm.OptionalPath)]
@@ -58,7 +58,7 @@ public sealed record MailServer
     [Setting("PEM file of the key of our certificate; \"\" is the file of the certificate", Form = SettingForm.OptionalPath)]
     public string TlsClientKey { get; init; } = "";
 
-    [Setting("How to log in")]
+    [Setting("How to log in: \"none\", \"plain\", \"login\", \"cram-md5\", \"scram-sha-256\" or \"xoauth2\"")]
     public AuthMethod Auth { get; init; } = AuthMethod.None;
 
     [Setting("The user to log in as")]

@@ -38,6 +38,12 @@ public enum SettingForm
     Text,
     AbsolutePath,
 
+    /// <summary>64 hexadecimal digits, with or without colons.</summary>
+    Fingerprint,
+
+    /// <summary>What <see cref="Core.AddressRules"/> takes.</summary>
+    AddressRule,
+
     /// <summary>"relay.example.jp", as RFC 5321 4.1.2 wants it in EHLO.</summary>
     DomainName,
 

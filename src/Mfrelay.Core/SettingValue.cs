@@ -136,6 +136,8 @@ internal static class SettingValue
     {
         SettingForm.Text => true,
         SettingForm.AbsolutePath => text.StartsWith('/') && !text.AsSpan().ContainsAnyInRange('\0', '\x1f'),
+        SettingForm.Fingerprint => text.Replace(":", "", StringComparison.Ordinal) is { Length: 64 } digits && digits.All(char.IsAsciiHexDigit),
+        SettingForm.AddressRule => AddressRules.IsRule(text),
         SettingForm.DomainName => HostName.IsDomain(text),
         SettingForm.DomainPattern => text is "*" || HostName.IsMailDomain(text.StartsWith("*.", StringComparison.Ordinal) ? text.AsSpan(2) : text),
         SettingForm.Host => HostName.ParseAddress(text) is not null || HostName.IsHost(text),
@@ -166,6 +168,8 @@ internal static class SettingValue
     {
         SettingForm.Text => "a string",
         SettingForm.AbsolutePath => "an absolute path",
+        SettingForm.Fingerprint => "a SHA-256 fingerprint",
+        SettingForm.AddressRule => "a rule",
         SettingForm.DomainName => "a domain name",
         SettingForm.DomainPattern => "a domain",
         SettingForm.Host => "a host name or IP address",
@@ -199,6 +203,9 @@ internal static class SettingValue
     {
         SettingForm.Text => "a string in quotes",
         SettingForm.AbsolutePath => "a path that begins with \"/\"",
+        SettingForm.Fingerprint => "64 hexadecimal digits, as \"openssl x509 -noout -fingerprint -sha256\" prints them",
+        SettingForm.AddressRule =>
+            "\"user@example.com\", \"user@\", \"example.com\", \"*.example.com\", \"<>\" or \"/regular expression/\" (no look-around, no back references)",
         SettingForm.DomainName => "a name of letters, digits, \"-\" and \".\" such as \"relay.example.jp\"",
         SettingForm.DomainPattern => "\"example.com\", \"*.example.com\" or \"*\"",
         SettingForm.Host => "a host name, or an IP address without brackets and port",
