@@ -63,6 +63,9 @@ internal static class CommandSupport
 
     public static void WriteJson(this TextWriter output, object value) => output.WriteLine(JsonSerializer.Serialize(value, JsonOptions));
 
+    /// <summary>A line; where nothing is awaited, because it goes to a terminal or a file.</summary>
+    public static void Line(this TextWriter output, string text) => output.WriteLine(text);
+
     /// <summary>Reads the config as the daemons do; writes its errors, and returns null, when there are any: the exit status is then 78.</summary>
     public static Settings? LoadSettings(string file, TextWriter error)
     {

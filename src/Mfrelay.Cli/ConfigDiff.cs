@@ -45,11 +45,11 @@ internal sealed class ConfigDiff(CommandContext context)
             RunningDaemon[] running = [.. RunningDaemon.All(settings.RunDirectory)];
             if (running.Length == 0)
             {
-                console.Error.WriteLine(language.Say("mfrelay: どちらのデーモンも動作していません", "mfrelay: neither daemon runs"));
+                console.Error.Line(language.Say("mfrelay: どちらのデーモンも動作していません", "mfrelay: neither daemon runs"));
                 return CommandSupport.Failed;
             }
             (string Daemon, Change[] Changes)[] all = [.. running.Select(daemon => (daemon.Name, Changes(daemon, settings)))];
-            int moved = running.FirstOrDefault(daemon => daemon.Settings is not null && daemon.Name == RunningDaemon.Client) is { Settings: { } before }
+            int moved = Array.Find(running, daemon => daemon.Is(RunningDaemon.Client)) is { Settings: { } before }
                 ? await MovedAsync(store, new RouteTable(before.MailServers), new RouteTable(settings.MailServers), language, console.Error)
                 : 0;
             bool differs = all.Any(item => item.Changes.Length > 0);

@@ -58,7 +58,7 @@ internal sealed class DrainCommand(CommandContext context)
             MailServer[] servers = [.. settings.MailServers.Where(server => server.IsCalled(name))];
             if (servers.Length == 0 || servers.Any(server => server.IsMx))
             {
-                console.Error.WriteLine(servers.Length == 0
+                console.Error.Line(servers.Length == 0
                     ? language.Say($"mfrelay: {name} というメールサーバーは登録されていません", $"mfrelay: no mail server is called {name}; mfrelay health shows them")
                     : language.Say($"mfrelay: {name} は host = \"mx\" のため停止できません", $"mfrelay: {name} has host = \"mx\", which cannot be drained"));
                 return CommandSupport.Failed;
@@ -93,10 +93,10 @@ internal sealed class DrainCommand(CommandContext context)
             Wake(settings);
             if (ended == 0)
             {
-                console.Error.WriteLine(language.Say($"mfrelay: {name} は停止されていません", $"mfrelay: {name} is not drained"));
+                console.Error.Line(language.Say($"mfrelay: {name} は停止されていません", $"mfrelay: {name} is not drained"));
                 return CommandSupport.Failed;
             }
-            console.Output.WriteLine(language.Say($"{name} への送信を再開します", $"{name} resumed"));
+            console.Output.Line(language.Say($"{name} への送信を再開します", $"{name} resumed"));
             return 0;
         });
 

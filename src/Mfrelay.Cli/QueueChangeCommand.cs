@@ -77,7 +77,7 @@ internal sealed class QueueChangeCommand(CommandContext context, QueueVerb verb)
             if (asJson)
                 console.Output.WriteJson(new { Action = Name, Matched = hit.Count, Changed = changed });
             else
-                console.Output.WriteLine(Done(changed, language));
+                console.Output.Line(Done(changed, language));
             return changed > 0 ? 0 : CommandSupport.Failed;
         });
 

@@ -38,7 +38,7 @@ internal sealed class QueueExportCommand(CommandContext context)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            console.Error.WriteLine($"mfrelay: {e.Message}");
+            console.Error.Line($"mfrelay: {e.Message}");
             return Task.FromResult(CommandSupport.Failed);
         }
         return context.WithStoreAsync(config, console, async (settings, store, language) =>
@@ -68,7 +68,7 @@ internal sealed class QueueExportCommand(CommandContext context)
             if (asJson)
                 console.Output.WriteJson(new { Directory = path, Messages = written, Failed = byMessage.Count - written });
             else
-                console.Output.WriteLine(language.Say($"{written} 件を {path} に書き出しました", $"{written} written to {path}"));
+                console.Output.Line(language.Say($"{written} 件を {path} に書き出しました", $"{written} written to {path}"));
             return written == byMessage.Count ? 0 : CommandSupport.Failed;
         });
     }

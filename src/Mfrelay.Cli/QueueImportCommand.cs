@@ -40,7 +40,7 @@ internal sealed class QueueImportCommand(CommandContext context)
         string[] files = Directory.Exists(directory) ? [.. Directory.GetFiles(directory, "*.json").Order(StringComparer.Ordinal)] : [];
         if (files.Length == 0)
         {
-            console.Error.WriteLine(language.Say($"mfrelay: {directory} に取り込むメールがありません", $"mfrelay: there is nothing to import in {directory}"));
+            console.Error.Line(language.Say($"mfrelay: {directory} に取り込むメールがありません", $"mfrelay: there is nothing to import in {directory}"));
             return CommandSupport.Failed;
         }
         IPEndPoint server = LocalServer.AddressOf(settings);
@@ -54,7 +54,7 @@ internal sealed class QueueImportCommand(CommandContext context)
         }
         catch (Exception e) when (e is SocketException or DialogException or IOException)
         {
-            console.Error.WriteLine(language.Say(
+            console.Error.Line(language.Say(
                 $"mfrelay: mf-smtp-server ({server}) に接続できません。取り込みには起動が必要です: {e.Message}",
                 $"mfrelay: mf-smtp-server does not answer at {server}; import needs it to run: {e.Message}"));
             return CommandSupport.Failed;

@@ -136,7 +136,7 @@ internal sealed class QueueListCommand(CommandContext context)
 
         public int Total { get; private set; }
 
-        public IReadOnlyList<Delivery> Rows
+        public List<Delivery> Rows
         {
             get
             {

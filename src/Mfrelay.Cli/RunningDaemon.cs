@@ -15,6 +15,10 @@ internal sealed record RunningDaemon(string Name, int Pid, string Version, Setti
 
     public static string OwnVersion => typeof(RunningDaemon).Assembly.GetName().Version?.ToString(3) ?? "";
 
+    public bool IsOwnVersion => string.Equals(Version, OwnVersion, StringComparison.Ordinal);
+
+    public bool Is(string name) => string.Equals(Name, name, StringComparison.Ordinal);
+
     public static IEnumerable<RunningDaemon> All(string runDirectory)
     {
         foreach (string name in Names)
@@ -33,7 +37,7 @@ internal sealed record RunningDaemon(string Name, int Pid, string Version, Setti
     {
         foreach (RunningDaemon daemon in All(runDirectory))
         {
-            if (daemon.Version.Length > 0 && daemon.Version != OwnVersion)
+            if (daemon.Version.Length > 0 && !daemon.IsOwnVersion)
             {
                 throw new StateException(
                     $"{daemon.Name} (pid {daemon.Pid}) is version {daemon.Version}, this command is {OwnVersion}: nothing was changed. Restart it (systemctl restart {daemon.Name})");

@@ -31,7 +31,7 @@ internal sealed class SendCommand(CommandContext context)
             return ConfigLoad.ExitCode;
         if ($"{to}{from}{subject}".AsSpan().ContainsAny("\r\n<>"))
         {
-            console.Error.WriteLine("mfrelay: no line breaks and no < > in an address or a subject");
+            console.Error.Line("mfrelay: no line breaks and no < > in an address or a subject");
             return CommandSupport.WrongUse;
         }
         IPEndPoint server = LocalServer.AddressOf(settings);
@@ -58,7 +58,7 @@ internal sealed class SendCommand(CommandContext context)
         }
         catch (Exception e) when (e is SocketException or IOException or DialogException)
         {
-            console.Error.WriteLine($"mfrelay: {server}: {e.Message}");
+            console.Error.Line($"mfrelay: {server}: {e.Message}");
             return CommandSupport.Failed;
         }
     }

@@ -44,8 +44,8 @@ internal sealed class StatusCommand(CommandContext context)
                     Daemons = RunningDaemon.Names.Select(name => new
                     {
                         Name = name,
-                        Array.Find(running, daemon => daemon.Name == name)?.Pid,
-                        Array.Find(running, daemon => daemon.Name == name)?.Version,
+                        Array.Find(running, daemon => daemon.Is(name))?.Pid,
+                        Array.Find(running, daemon => daemon.Is(name))?.Version,
                     }),
                     Queue = new
                     {
@@ -77,7 +77,7 @@ internal sealed class StatusCommand(CommandContext context)
         var table = new TextTable("", "");
         foreach (string name in RunningDaemon.Names)
         {
-            RunningDaemon? daemon = Array.Find(running, daemon => daemon.Name == name);
+            RunningDaemon? daemon = Array.Find(running, daemon => daemon.Is(name));
             table.Add(name, new TextTable.Cell(
                 daemon is null
                     ? language.Say("停止", "not running")
@@ -120,6 +120,6 @@ internal sealed class StatusCommand(CommandContext context)
             foreach (RunningDaemon daemon in running)
                 console.Output.WriteLine($"{daemon.Name} {daemon.Version} (pid {daemon.Pid})");
         }
-        return running.All(daemon => daemon.Version == own) ? 0 : CommandSupport.Failed;
+        return running.All(daemon => daemon.IsOwnVersion) ? 0 : CommandSupport.Failed;
     }
 }
