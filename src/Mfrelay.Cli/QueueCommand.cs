@@ -137,10 +137,13 @@ internal sealed class QueueCounts(QueueSummary? summary, DateTimeOffset now)
     private readonly Dictionary<string, RouteSummary> _routes =
         (summary?.Routes ?? []).ToDictionary(route => route.Route, StringComparer.OrdinalIgnoreCase);
 
+    private readonly HashSet<long> _seen = [];
+
     public void Add(Delivery row)
     {
-        // It took the place of one that the summary counts.
-        if (row.Replaces != 0 && row.Replaces <= summary?.LastKey)
+        // It took the place of one that the summary counts, or that was counted before it was replaced under our eyes.
+        _seen.Add(row.Key);
+        if (row.Replaces != 0 && (row.Replaces <= summary?.LastKey || _seen.Contains(row.Replaces)))
             return;
         RouteSummary so = _routes.GetValueOrDefault(row.Route)
             ?? new RouteSummary(row.Route, 0, 0, 0, 0, DateTimeOffset.MaxValue, DateTimeOffset.MaxValue, "");
