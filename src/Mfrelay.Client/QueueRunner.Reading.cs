@@ -63,9 +63,10 @@ internal sealed partial class QueueRunner
         while (true)
         {
             (long generation, long after) = (_generation, _lastKey);
-            (long Generation, long NextKey, SpoolPosition Mark, IReadOnlyList<Delivery> Rows) read = await _store.RunAsync(table =>
-                (table.Generation, table.NextKey, table.Mark(SpoolOwner.Server),
+            (long Generation, long NextKey, SpoolPosition Mark, IReadOnlyList<Drain> Drains, IReadOnlyList<Delivery> Rows) read = await _store.RunAsync(table =>
+                (table.Generation, table.NextKey, table.Mark(SpoolOwner.Server), table.Drains,
                     table.Generation == generation ? table.ReadAfter(after, RowsPerRead) : []));
+            _checkList.SetDrains(read.Drains);
             if (read.Generation != generation)
             {
                 lock (_gate)
