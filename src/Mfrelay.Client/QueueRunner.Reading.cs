@@ -24,7 +24,7 @@ internal sealed partial class QueueRunner
     {
         lock (_gate)
         {
-            List<SpooledRecord> records;
+            IReadOnlyList<SpooledRecord> records;
             try
             {
                 records = _tail.Read(RowsPerRead);

@@ -24,7 +24,7 @@ public sealed class SpoolTail(string spool) : IDisposable
     /// <summary>
     /// The next messages, at most so many. A place that cannot be read is left to the indexing, which sets it aside and says so.
     /// </summary>
-    public List<SpooledRecord> Read(int limit)
+    public IReadOnlyList<SpooledRecord> Read(int limit)
     {
         List<SpooledRecord> records = [];
         if (_durable.Read() is not { } end)
