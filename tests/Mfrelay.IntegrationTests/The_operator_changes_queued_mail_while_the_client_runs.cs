@@ -41,6 +41,7 @@ public sealed class The_operator_changes_queued_mail_while_the_client_runs : IAs
         await _relay.StartServerAsync();
         string held = await _relay.SendAsync("held");
         string deleted = await _relay.SendAsync("deleted");
+        await Task.Delay(1000, TestContext.Current.CancellationToken); // rows come a moment after the mail
         await RunAsync(0, "queue", "hold", held);
         await RunAsync(0, "queue", "delete", deleted, "--yes");
         Daemon client = await _relay.StartClientAsync();
@@ -61,6 +62,7 @@ public sealed class The_operator_changes_queued_mail_while_the_client_runs : IAs
         await _relay.StartServerAsync();
         string id = await _relay.SendAsync("there and back", "one@example.com", "two@example.net");
         string directory = _relay.PathOf("mail");
+        await Task.Delay(1000, TestContext.Current.CancellationToken);
         await RunAsync(0, "queue", "export", directory);
         await RunAsync(0, "queue", "delete", id, "--yes");
         await RunAsync(0, "queue", "import", directory);
