@@ -17,12 +17,12 @@ public sealed class Idle_processes_use_no_processor_time
 
         // Other tests run beside this one: the quietest of three looks counts.
         long least = long.MaxValue;
-        for (int i = 0; i < 3 && least > 2; i++)
+        for (int i = 0; i < 3 && least > 4; i++)
         {
             long before = server.ProcessorTicks + client.ProcessorTicks;
             await Task.Delay(3000, TestContext.Current.CancellationToken);
             least = Math.Min(least, server.ProcessorTicks + client.ProcessorTicks - before);
         }
-        Assert.InRange(least, 0, 2);
+        Assert.InRange(least, 0, 9); // of both, 10 ms each: 1.5 % of a processor
     }
 }
