@@ -23,6 +23,6 @@ public sealed class Idle_processes_use_no_processor_time
             await Task.Delay(3000, TestContext.Current.CancellationToken);
             least = Math.Min(least, server.ProcessorTicks + client.ProcessorTicks - before);
         }
-        Assert.InRange(least, 0, 9); // of both, 10 ms each: 1.5 % of a processor
+        Assert.InRange(least, 0, 6); // of both, 10 ms each in 3 s
     }
 }
