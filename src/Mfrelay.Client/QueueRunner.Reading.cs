@@ -51,7 +51,7 @@ internal sealed partial class QueueRunner
         {
             return false;
         }
-        Hold(delivery);
+        TakeInHand(delivery);
         QueueOf(_rotation.Take(route)).Add(delivery);
         _hasNewSummary = true;
         return true;
@@ -63,7 +63,7 @@ internal sealed partial class QueueRunner
         while (true)
         {
             (long generation, long after) = (_generation, _lastKey);
-            (long Generation, long NextKey, SpoolPosition Mark, IReadOnlyList<Drain> Drains, IReadOnlyList<Delivery> Rows) read = await _store.RunAsync(table =>
+            (long Generation, long NextKey, SpoolPosition Mark, IReadOnlyList<Drain> Drains, IReadOnlyList<Delivery> Rows) read = await Store.RunAsync(table =>
                 (table.Generation, table.NextKey, table.Mark(SpoolOwner.Server), table.Drains,
                     table.Generation == generation ? table.ReadAfter(after, RowsPerRead) : []));
             _checkList.SetDrains(read.Drains);
@@ -111,7 +111,7 @@ internal sealed partial class QueueRunner
             {
                 long below = before;
                 (long Generation, IReadOnlyList<Delivery> Rows) read =
-                    await _store.RunAsync(table => (table.Generation, table.ReadBefore(below, RowsPerRead)));
+                    await Store.RunAsync(table => (table.Generation, table.ReadBefore(below, RowsPerRead)));
                 lock (_gate)
                 {
                     if (read.Rows.Count == 0 || read.Generation != generation || _generation != generation)
@@ -123,13 +123,11 @@ internal sealed partial class QueueRunner
                 HasRoom();
             }
         }
-        catch (Exception e) when (!Stopping.IsCancellationRequested)
+        catch (Exception e)
         {
-            Log.Unexpected("queue table", e);
-        }
-        catch
-        {
-            // The table is closed.
+            // At the end the table is closed under it.
+            if (!Stopping.IsCancellationRequested)
+                Log.Unexpected("queue table", e);
         }
     }
 
@@ -175,11 +173,7 @@ internal sealed partial class QueueRunner
         RouteTable routes = _routes;
         if (delivery.Recipients.All(recipient => string.Equals(routes.NameFor(recipient.ForwardPath), delivery.Route, StringComparison.Ordinal)))
             return false;
-        List<Delivery> now =
-        [
-            .. delivery.Recipients.GroupBy(recipient => routes.NameFor(recipient.ForwardPath), StringComparer.Ordinal)
-                .Select(group => delivery with { Route = group.Key, Recipients = [.. group] }),
-        ];
+        IReadOnlyList<Delivery> now = routes.Reroute(delivery);
         _moved++;
         Write(_generation, table => table.Replace(delivery.Key, now), HasNews);
         return true;
@@ -212,7 +206,7 @@ internal sealed partial class QueueRunner
     {
         try
         {
-            IReadOnlyList<Delivery> rows = await _store.RunAsync(table => table.Generation == generation ? table.Read(keys) : []);
+            IReadOnlyList<Delivery> rows = await Store.RunAsync(table => table.Generation == generation ? table.Read(keys) : []);
             lock (_gate)
             {
                 route.IsReading = false;
