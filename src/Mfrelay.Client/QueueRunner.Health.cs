@@ -16,8 +16,16 @@ internal sealed partial class QueueRunner
         lock (_gate)
         {
             QueueOf(server).Ramp();
-            _schedule.Release(
-                route => string.Equals(_routes.Named(route.Name)?.Name, server.Domain, StringComparison.OrdinalIgnoreCase), Time.GetUtcNow());
+            DateTimeOffset now = Time.GetUtcNow();
+            bool IsOfServer(string route) => string.Equals(_routes.Named(route)?.Name, server.Domain, StringComparison.OrdinalIgnoreCase);
+            _schedule.Release(route => IsOfServer(route.Name), now);
+            foreach (InHand hand in _active.Values.Where(hand => hand.Ended is not null && IsOfServer(hand.Delivery.Route)).Distinct().ToArray())
+            {
+                // Tried before it had a row: it waits as the others do.
+                Func<Delivery, Delivery> change = hand.Ended!;
+                LetGo(hand.Delivery);
+                WaitForRow(hand.Delivery, row => change(row) with { NextAttempt = now });
+            }
         }
         _news.Writer.TryWrite(true);
     }

@@ -12,6 +12,12 @@ internal sealed partial class QueueRunner
     private long _lastKey;
     private volatile bool _mustRead;
 
+    /// <summary>How far the server's part of the spool is in the table, as this process last saw it.</summary>
+    private SpoolPosition _mark;
+
+    /// <summary>An end of the server's part that the mark should have reached by now, and for how many seconds it has not.</summary>
+    private (SpoolPosition End, int Seconds) _awaited;
+
     /// <summary>Reads what was in the table before; replaced by a newer one when the table was made again.</summary>
     private Task _loading = Task.CompletedTask;
     private int _moved;
@@ -70,7 +76,7 @@ internal sealed partial class QueueRunner
             if (read.Generation != generation)
             {
                 lock (_gate)
-                    _tail.SkipTo(read.Mark);
+                    _tail.SkipTo(_mark = read.Mark);
                 StartOver(read.Generation, read.NextKey);
                 continue;
             }
@@ -81,12 +87,44 @@ internal sealed partial class QueueRunner
                     _lastKey = row.Key;
                     Take(row);
                 }
+                _mark = read.Mark;
                 if (read.Rows.Count < RowsPerRead)
                 {
-                    _tail.SkipTo(read.Mark);
+                    _tail.SkipTo(_mark);
                     return;
                 }
             }
+        }
+    }
+
+    /// <summary>
+    /// Whether mf-smtp-server owes rows for longer than it ever takes: it has ended right after it acknowledged mail, and may stay away. What the mail
+    /// servers could not take at once would wait for it.
+    /// </summary>
+    private bool IsServerLate()
+    {
+        lock (_gate)
+        {
+            _awaited = _mark >= _awaited.End ? (_tail.End, 0) : (_awaited.End, _awaited.Seconds + 1);
+            if (_awaited.Seconds < SecondsToIndex)
+                return false;
+            _awaited.Seconds = 0;
+            return true;
+        }
+    }
+
+    private async Task IndexForServerAsync()
+    {
+        try
+        {
+            await Store.RunAsync(table => Store.CatchUp(SpoolOwner.Server, table));
+            HasNews();
+        }
+        catch (Exception e)
+        {
+            // At the end the table is closed under it.
+            if (!Stopping.IsCancellationRequested)
+                Log.Unexpected("queue table", e);
         }
     }
 

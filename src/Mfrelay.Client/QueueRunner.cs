@@ -149,12 +149,14 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         try
         {
             int ticks = 0;
-            Task summary = Task.CompletedTask;
+            Task summary = Task.CompletedTask, indexing = Task.CompletedTask;
             for (string last = ""; await timer.WaitForNextTickAsync(cancel);)
             {
                 last = Keep(last);
                 if (++ticks % SecondsPerSummary == 0 && summary.IsCompleted)
                     summary = SummarizeAsync();
+                if (IsServerLate() && indexing.IsCompleted)
+                    indexing = IndexForServerAsync();
             }
         }
         catch (OperationCanceledException)
@@ -181,6 +183,9 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     }
 
     private const int SecondsPerSummary = 2;
+
+    /// <summary>mf-smtp-server takes half a second.</summary>
+    private const int SecondsToIndex = 3;
 
     /// <summary>Writes down what there is, for those who ask; only after something changed.</summary>
     private async Task SummarizeAsync()
