@@ -9,6 +9,9 @@ namespace Mfrelay.Client;
 internal sealed partial class QueueRunner
 {
     private long _generation = -1;
+
+    /// <summary>Which reading of the whole table this is: what an earlier one still has under way counts for nothing.</summary>
+    private int _reading;
     private long _lastKey;
     private volatile bool _mustRead;
 
@@ -137,11 +140,12 @@ internal sealed partial class QueueRunner
             _generation = generation;
             _lastKey = nextKey - 1;
             _moved = 0;
-            _loading = LoadAsync(generation, nextKey);
+            _reading++;
+            _loading = LoadAsync(_reading, nextKey);
         }
     }
 
-    private async Task LoadAsync(long generation, long before)
+    private async Task LoadAsync(int reading, long before)
     {
         try
         {
@@ -152,7 +156,7 @@ internal sealed partial class QueueRunner
                     await Store.RunAsync(table => (table.Generation, table.ReadBefore(below, RowsPerRead)));
                 lock (_gate)
                 {
-                    if (read.Rows.Count == 0 || read.Generation != generation || _generation != generation)
+                    if (read.Rows.Count == 0 || _reading != reading || read.Generation != _generation)
                         return;
                     before = read.Rows[0].Key;
                     foreach (Delivery row in read.Rows)
@@ -235,23 +239,23 @@ internal sealed partial class QueueRunner
                 if (keys.Count == 0)
                     continue;
                 route.IsReading = true;
-                _ = ReadAsync(route, keys, _generation);
+                _ = ReadAsync(route, keys);
             }
         }
     }
 
-    private async Task ReadAsync(RouteQueue route, List<long> keys, long generation)
+    private async Task ReadAsync(RouteQueue route, List<long> keys)
     {
+        (int reading, long generation) = (_reading, _generation);
         try
         {
             IReadOnlyList<Delivery> rows = await Store.RunAsync(table => table.Generation == generation ? table.Read(keys) : []);
             lock (_gate)
             {
                 route.IsReading = false;
-                // Another generation has read them anew.
                 foreach (Delivery row in rows)
                 {
-                    if (_generation == generation && _keeper.StillOpen(row) is { } open && HandOf(open) is null)
+                    if (_reading == reading && _keeper.StillOpen(row) is { } open && HandOf(open) is null)
                         Place(open, wasDue: true);
                 }
             }
