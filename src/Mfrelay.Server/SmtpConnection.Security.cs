@@ -34,6 +34,9 @@ internal sealed partial class SmtpConnection
 
     private bool MayBegin() => _record?.TakeMessage(Limits.MaxMessageRate) ?? true;
 
+    /// <summary>The room is there for what is announced, and what is to be kept free besides.</summary>
+    private bool HasRoom(long? size) => Limits.MinFreeSpace == 0 || _services.Queue.FreeSpace.Octets - (size ?? 0) >= Limits.MinFreeSpace;
+
     private bool MayAuthenticate() => _record?.MayAuthenticate(Limits.MaxAuthFailuresPerClient) ?? true;
 
     /// <summary>False: there was none, or it came from somebody who may not send one. The connection ends without a word.</summary>
