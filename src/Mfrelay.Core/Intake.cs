@@ -31,6 +31,16 @@ internal sealed class Intake<T> : IDisposable
             _news.Release();
     }
 
+    /// <summary>Lets the thread look, though there may be nothing.</summary>
+    public void Wake()
+    {
+        lock (_gate)
+        {
+            if (!_stopping)
+                _news.Release();
+        }
+    }
+
     /// <summary>Waits until there is something, or the end.</summary>
     public void Wait() => _news.Wait();
 

@@ -35,7 +35,13 @@ internal sealed partial class SmtpConnection
     private bool MayBegin() => _record?.TakeMessage(Limits.MaxMessageRate) ?? true;
 
     /// <summary>The room is there for what is announced, and what is to be kept free besides.</summary>
-    private bool HasRoom(long? size) => Limits.MinFreeSpace == 0 || _services.Queue.FreeSpace.Octets - (size ?? 0) >= Limits.MinFreeSpace;
+    private bool HasRoom(long? size)
+    {
+        if (Limits.MinFreeSpace == 0 || _services.Queue.FreeSpace.Octets - (size ?? 0) >= Limits.MinFreeSpace)
+            return true;
+        _services.Queue.Spool.SealSoon();
+        return false;
+    }
 
     private bool MayAuthenticate() => _record?.MayAuthenticate(Limits.MaxAuthFailuresPerClient) ?? true;
 
