@@ -29,6 +29,16 @@ internal sealed class Intake<T>
         }
     }
 
+    /// <summary>Lets the thread look, though there may be nothing.</summary>
+    public void Wake()
+    {
+        lock (_gate)
+        {
+            if (!_stopping)
+                _news.Release();
+        }
+    }
+
     /// <summary>Waits until there is something, or the end.</summary>
     public void Wait()
     {
