@@ -7,6 +7,7 @@ internal sealed class Intake<T>
     private readonly object _gate = new();
     private List<T> _waiting = [];
     private bool _stopping;
+    private bool _poked;
 
     /// <summary>Nothing is added any more; what is there is still to be taken.</summary>
     public bool IsStopping
@@ -29,23 +30,24 @@ internal sealed class Intake<T>
         }
     }
 
-    /// <summary>Lets the thread look, though there may be nothing.</summary>
-    public void Wake()
+    /// <summary>Has the thread turn, with nothing to take if there is nothing.</summary>
+    public void Poke()
     {
         lock (_gate)
         {
-            if (!_stopping)
-                _news.Release();
+            _poked = true;
+            Monitor.Pulse(_gate);
         }
     }
 
-    /// <summary>Waits until there is something, or the end.</summary>
+    /// <summary>Waits until there is something, the end, or a poke.</summary>
     public void Wait()
     {
         lock (_gate)
         {
-            while (_waiting.Count == 0 && !_stopping)
+            while (_waiting.Count == 0 && !_stopping && !_poked)
                 Monitor.Wait(_gate);
+            _poked = false;
         }
     }
 

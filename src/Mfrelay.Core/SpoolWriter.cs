@@ -70,7 +70,7 @@ public sealed class SpoolWriter : IDisposable
         if (_sealWanted || Volatile.Read(ref _end) < SmallSegment)
             return;
         _sealWanted = true;
-        _intake.Wake();
+        _intake.Poke();
     }
 
     /// <summary>Writes what waits, seals the segment, ends the thread.</summary>
