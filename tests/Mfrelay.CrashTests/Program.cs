@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Mfrelay.CrashTests;
 
@@ -14,6 +15,17 @@ using Mfrelay.CrashTests;
     ("soak", new(1, 1, 6000), SoakMode.RunAsync),
     ("database", new(10, 1, 2000), DatabaseMode.RunAsync),
 ];
+// Mounts are made in a mount namespace of this process: however it ends, they and their loop devices are gone with it.
+const string Inside = "MFRELAY_CRASH_INSIDE";
+if (Environment.GetEnvironmentVariable(Inside) is null)
+{
+    var start = new ProcessStartInfo("unshare", ["--mount", "--propagation", "private", Environment.ProcessPath!, .. args]) { UseShellExecute = false };
+    start.Environment[Inside] = "1";
+    using Process inside = Process.Start(start)!;
+    await inside.WaitForExitAsync();
+    return inside.ExitCode;
+}
+
 int? rounds = null, seed = null, messages = null;
 List<string> chosen = [];
 for (int i = 0; i < args.Length; i++)
