@@ -7,6 +7,7 @@ internal sealed class Intake<T>
     private readonly object _gate = new();
     private List<T> _waiting = [];
     private bool _stopping;
+    private bool _woken;
 
     /// <summary>Nothing is added any more; what is there is still to be taken.</summary>
     public bool IsStopping
@@ -34,18 +35,19 @@ internal sealed class Intake<T>
     {
         lock (_gate)
         {
-            if (!_stopping)
-                _news.Release();
+            _woken = true;
+            Monitor.Pulse(_gate);
         }
     }
 
-    /// <summary>Waits until there is something, or the end.</summary>
+    /// <summary>Waits until there is something, or a wake, or the end.</summary>
     public void Wait()
     {
         lock (_gate)
         {
-            while (_waiting.Count == 0 && !_stopping)
+            while (_waiting.Count == 0 && !_stopping && !_woken)
                 Monitor.Wait(_gate);
+            _woken = false;
         }
     }
 
