@@ -140,6 +140,9 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
                         return;
                     }
                     wait = health.NextCheck - runner.Time.GetUtcNow();
+                    // The clock may have been set back since that was written down.
+                    if (wait > runner.Settings.Client.RecheckInterval)
+                        wait = runner.Settings.Client.RecheckInterval;
                 }
                 if (wait > TimeSpan.Zero)
                     await Task.Delay(wait, runner.Time, runner.Stopping);

@@ -26,7 +26,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private int _limit = int.MaxValue;
     private int _throughLimit;
     private int _taken;
-    private DateTimeOffset _nextSend;
+    private TimeSpan _nextSend;
 
     public MailServer Server { get; } = server;
 
@@ -140,11 +140,12 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     /// <summary>Waits for the next of the evenly spaced moments of messages_per_second.</summary>
     private Task PaceAsync()
     {
-        DateTimeOffset now = runner.Time.GetUtcNow();
+        // Not by the wall clock, which may be set back.
+        TimeSpan now = runner.Time.GetElapsedTime(0);
         TimeSpan wait;
         lock (_workers)
         {
-            DateTimeOffset slot = _nextSend > now ? _nextSend : now;
+            TimeSpan slot = _nextSend > now ? _nextSend : now;
             _nextSend = slot + (TimeSpan.FromSeconds(1) / _settings.MessagesPerSecond);
             wait = slot - now;
         }

@@ -84,7 +84,7 @@ internal sealed partial class QueueRunner
         bool told = await _postmaster.ReportAsync(
             message, Reports(delivery, message, DsnAction.Delayed, new EnhancedStatus(4, 4, 7), outcome));
         DateTimeOffset next = RetrySchedule.Next(
-            Math.Max(delivery.Attempts, 1), Time.GetUtcNow(), delivery.Arrival, isBounce: false, Settings.Client, _chance.NextDouble());
+            Math.Max(delivery.Attempts, 1), Time.GetUtcNow(), ArrivalOf(delivery), isBounce: false, Settings.Client, _chance.NextDouble());
         EndAttempt(delivery, row => row with { Warned = told, NextAttempt = next });
     }
 

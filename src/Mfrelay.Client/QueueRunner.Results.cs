@@ -37,7 +37,7 @@ internal sealed partial class QueueRunner
             attempts += Array.Exists(verdicts, verdict => verdict.Disposition == Disposition.Deferred && verdict.CountsAsAttempt) ? 1 : 0;
             // failover = "next": the other mail servers of the route have their chance in the same attempt.
             if (host is null || Settings.Client.Failover != Failover.Next || !HasUnlisted(delivery))
-                next = RetrySchedule.Next(Math.Max(attempts, 1), now, delivery.Arrival, delivery.ReversePath.Length == 0, Settings.Client, _chance.NextDouble());
+                next = RetrySchedule.Next(Math.Max(attempts, 1), now, ArrivalOf(delivery), delivery.ReversePath.Length == 0, Settings.Client, _chance.NextDouble());
         }
         LogAttempt(attempt, verdicts, next);
         int last = Array.FindIndex(verdicts, verdict => verdict.Disposition == Disposition.Deferred);
@@ -222,8 +222,14 @@ internal sealed partial class QueueRunner
             return _routes.Named(delivery.Route) is { } route && route.MailServers.Any(server => !_checkList.IsListed(server));
     }
 
+    private DateTimeOffset ArrivalOf(Delivery delivery)
+    {
+        lock (_gate)
+            return _clock.SinceJumps(delivery.Arrival);
+    }
+
     private DateTimeOffset ExpiryOf(Delivery delivery) =>
-        RetrySchedule.Expiry(delivery.Arrival, delivery.ReversePath.Length == 0, Settings.Client);
+        RetrySchedule.Expiry(ArrivalOf(delivery), delivery.ReversePath.Length == 0, Settings.Client);
 
     private static Outcome? HostFailure(Attempt attempt, Verdict[] verdicts)
     {

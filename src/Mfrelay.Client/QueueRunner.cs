@@ -29,6 +29,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly Dictionary<string, MailServerQueue> _servers = new(StringComparer.OrdinalIgnoreCase);
     private readonly Schedule _schedule = new();
     private readonly SpoolTail _tail;
+    private readonly WallClock _clock;
 
     /// <summary>Tried before there was a row, and to be tried again if there is none by then.</summary>
     private readonly PriorityQueue<Delivery, DateTimeOffset> _rowless = new();
@@ -52,6 +53,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         _keeper = new SpoolKeeper(directory.Spool, Reader, new DoneJournal(directory.Spool));
         _postmaster = new Postmaster(directory, Store, () => Settings, log, time, HasNews);
         _tail = new SpoolTail(directory.Spool);
+        _clock = new WallClock(time);
         _wake = new WakeSocket(settings.RunDirectory, WakeSocket.ClientName);
         _checkList = new CheckListKeeper(this, Store, CheckAsync);
         _alarm = time.CreateTimer(static news => ((Channel<bool>)news!).Writer.TryWrite(true), _news, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -230,6 +232,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     {
         lock (_gate)
         {
+            FollowClock();
             DateTimeOffset now = Time.GetUtcNow();
             RetryRowless(now);
             while (_schedule.TryTakeDue(now, out Waiting waiting))
@@ -243,6 +246,20 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         }
     }
 
+    /// <summary>The clock has jumped: what waits goes on waiting as long as it would have.</summary>
+    private void FollowClock()
+    {
+        TimeSpan jump = _clock.Look();
+        if (jump == TimeSpan.Zero)
+            return;
+        Log.ClockJumped(jump);
+        _schedule.Shift(jump);
+        (Delivery Delivery, DateTimeOffset Due)[] rowless = [.. _rowless.UnorderedItems];
+        _rowless.Clear();
+        foreach ((Delivery delivery, DateTimeOffset due) in rowless)
+            _rowless.Enqueue(delivery with { NextAttempt = delivery.NextAttempt + jump }, due + jump);
+    }
+
     /// <summary>
     /// False for a delivery all of whose mail servers are on the check list (C4), as long as nothing else has to be done with it: then a million
     /// of them cost next to nothing.
@@ -250,12 +267,13 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private bool MustBeRead(Waiting waiting, DateTimeOffset now) =>
         _routes.Named(_schedule.RouteOf(waiting).Name) is not { } route
         || route.MailServers.Any(server => !_checkList.IsListed(server))
-        || now >= RetrySchedule.Expiry(waiting.Arrival, waiting.IsBounce, Settings.Client)
-        || (!waiting.Flags.HasFlag(WaitingFlags.Warned) && RetrySchedule.IsWarningDue(waiting.Arrival, waiting.IsBounce, now, Settings.Client));
+        || now >= RetrySchedule.Expiry(_clock.SinceJumps(waiting.Arrival), waiting.IsBounce, Settings.Client)
+        || (!waiting.Flags.HasFlag(WaitingFlags.Warned)
+            && RetrySchedule.IsWarningDue(_clock.SinceJumps(waiting.Arrival), waiting.IsBounce, now, Settings.Client));
 
     /// <summary>Not tried, because its mail server is on the check list: waits as long as after a failed attempt, and none is counted.</summary>
     private void WaitOn(Waiting waiting, DateTimeOffset now) =>
-        _schedule.Add(waiting, RetrySchedule.Next(waiting.Attempts, now, waiting.Arrival, waiting.IsBounce, Settings.Client, _chance.NextDouble()));
+        _schedule.Add(waiting, RetrySchedule.Next(waiting.Attempts, now, _clock.SinceJumps(waiting.Arrival), waiting.IsBounce, Settings.Client, _chance.NextDouble()));
 
     /// <summary>
     /// What becomes of a delivery that is not in hand, by its row: held, due later, or due now and given to a mail server of its route as long as that
@@ -265,11 +283,14 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     {
         DateTimeOffset now = Time.GetUtcNow();
         if (delivery.Hold || (!wasDue && delivery.Order == Order.None && delivery.NextAttempt > now))
-            _schedule.Add(_schedule.Entry(delivery), delivery.NextAttempt);
+            _schedule.Add(_schedule.Entry(delivery), Earlier(delivery.NextAttempt, now + RetrySchedule.LongestWait(Settings.Client)));
         else
             Dispatch(delivery, now);
         _hasNewSummary = true;
     }
+
+    /// <summary>No later than a failed attempt would be followed by the next: the clock may have been set back while this process was not running.</summary>
+    private static DateTimeOffset Earlier(DateTimeOffset a, DateTimeOffset b) => a < b ? a : b;
 
     /// <summary>
     /// Gives a delivery that is due to a mail server of its route: the one whose turn it is (C9). One that is on the check list is sent
@@ -359,10 +380,9 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>Not tried now: its sender is told if that has taken long, or for too long.</summary>
     private void WaitOrGiveUp(Delivery delivery, DateTimeOffset now)
     {
-        bool isBounce = delivery.ReversePath.Length == 0;
-        if (now >= RetrySchedule.Expiry(delivery.Arrival, isBounce, Settings.Client))
+        if (now >= ExpiryOf(delivery))
             GiveUp(delivery);
-        else if (!delivery.Warned && RetrySchedule.IsWarningDue(delivery.Arrival, isBounce, now, Settings.Client))
+        else if (!delivery.Warned && RetrySchedule.IsWarningDue(ArrivalOf(delivery), delivery.ReversePath.Length == 0, now, Settings.Client))
             Warn(delivery);
         else
             WaitOn(_schedule.Entry(delivery), now);

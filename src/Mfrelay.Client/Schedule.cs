@@ -145,6 +145,14 @@ internal sealed class Schedule
             released.Contains(item.Item1.Route) && item.Item2 != long.MaxValue && item.Item2 > now.UtcTicks ? (item.Item1, now.UtcTicks) : item));
     }
 
+    /// <summary>The clock has jumped: everything that waits has its time moved with it.</summary>
+    public void Shift(TimeSpan by)
+    {
+        (Waiting, long)[] all = [.. _later.UnorderedItems];
+        _later.Clear();
+        _later.EnqueueRange(all.Select(item => (item.Item1, item.Item2 == long.MaxValue ? item.Item2 : item.Item2 + by.Ticks)));
+    }
+
     /// <summary>Forgets everything: the table was made again, or all of it is to be looked at anew.</summary>
     public void Clear()
     {

@@ -183,6 +183,12 @@ public static class LogEvents
         "{id} 送信の最終応答を受信できませんでした。重複して届く可能性があります。 from=<{from}> host={host} port={port} ({reason})",
         "{id} uncertain: mail data was sent, its reply did not come; it may arrive twice. from=<{from}> host={host} port={port} ({reason})");
 
+    // How mf-smtp-client lives with the machine (b12x)
+
+    public static readonly LogEvent ClockJumped = new("WARN_b120", ["by"],
+        "時計が変更されました。待機中のメールの送信予定時刻を合わせて変更します。 {by}",
+        "The clock was set; the next attempts of what waits are moved with it. {by}");
+
     public static readonly LogEvent Unreadable = new("ERROR_b401", ["id", "position", "reason"],
         "{id} キューのメールを読み出せません。 {position} ({reason})", "{id} cannot be read from the queue. {position} ({reason})");
 

@@ -139,6 +139,8 @@ public sealed class MailLog : IDisposable
 
     public void Unreadable(Delivery delivery, string reason) => Write(LogEvents.Unreadable, delivery.Id, delivery.Position, reason);
     public void JournalFailed(Delivery delivery, string reason) => Write(LogEvents.JournalFailed, delivery.Id, reason);
+    public void ClockJumped(TimeSpan by) => Write(LogEvents.ClockJumped, Seconds(by));
+
     public void NoRoute(Delivery delivery) => Write(LogEvents.NoRoute, delivery.Id, delivery.Route);
 
     /// <summary>Writes what is still on its way.</summary>

@@ -16,6 +16,9 @@ public static class RetrySchedule
         return next > expiry && now < expiry ? expiry : next;
     }
 
+    /// <summary>The longest that a delivery may have to wait for its next attempt.</summary>
+    public static TimeSpan LongestWait(ClientSettings settings) => settings.Retry.Max() * (1 + (settings.RetryJitter / 100.0));
+
     /// <summary>When an attempt that fails is the last one.</summary>
     public static DateTimeOffset Expiry(DateTimeOffset arrival, bool isBounce, ClientSettings settings) =>
         arrival + (isBounce ? settings.BounceLifetime : settings.Lifetime);

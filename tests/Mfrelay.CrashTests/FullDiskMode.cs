@@ -16,7 +16,7 @@ internal static class FullDiskMode
             using var trial = new Trial("full disk", amount.Seed, root =>
             {
                 mounted = Path.Join(root, "small");
-                Disk.MountMemory(mounted, "64m");
+                Disk.MountMemory(mounted, "44m");
                 return mounted;
             }, server: "min_free_space = \"24MiB\"", maxSize: 300_000);
             try

@@ -54,10 +54,10 @@ internal sealed class Pair : IDisposable
 
     public async Task StartAsync(int seconds = 60)
     {
-        Server ??= Launch("mf-smtp-server");
-        Client ??= Launch("mf-smtp-client");
-        await Server.WaitForLineAsync("INFO_c101", seconds);
-        await Client.WaitForLineAsync("INFO_c101", seconds);
+        Daemon server = Server ??= Launch("mf-smtp-server");
+        Daemon client = Client ??= Launch("mf-smtp-client");
+        await server.WaitForLineAsync("INFO_c101", seconds);
+        await client.WaitForLineAsync("INFO_c101", seconds);
     }
 
     public async Task StopServerAsync()

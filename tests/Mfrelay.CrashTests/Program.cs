@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Mfrelay.CrashTests;
 
@@ -8,12 +9,23 @@ using Mfrelay.CrashTests;
     ("kill", new(20, 1, 0), KillMode.RunAsync),
     ("power-cut", new(10, 1, 0), PowerCutMode.RunAsync),
     ("power-cut-without-fsync", new(3, 1, 0), PowerCutMode.RunWithoutSyncAsync),
-    ("pages", new(200, 1, 1500), PagesMode.RunAsync),
-    ("spool", new(4, 1, 200), SpoolMode.RunAsync),
+    ("pages", new(60, 1, 1500), PagesMode.RunAsync),
+    ("spool", new(3, 1, 200), SpoolMode.RunAsync),
     ("full-disk", new(2, 1, 0), FullDiskMode.RunAsync),
-    ("soak", new(1, 1, 6000), SoakMode.RunAsync),
-    ("database", new(10, 1, 2000), DatabaseMode.RunAsync),
+    ("soak", new(1, 1, 3000), SoakMode.RunAsync),
+    ("database", new(6, 1, 2000), DatabaseMode.RunAsync),
 ];
+// Mounts are made in a mount namespace of this process: however it ends, they and their loop devices are gone with it.
+const string Inside = "MFRELAY_CRASH_INSIDE";
+if (Environment.GetEnvironmentVariable(Inside) is null)
+{
+    var start = new ProcessStartInfo("unshare", ["--mount", "--propagation", "private", Environment.ProcessPath!, .. args]) { UseShellExecute = false };
+    start.Environment[Inside] = "1";
+    using Process inside = Process.Start(start)!;
+    await inside.WaitForExitAsync();
+    return inside.ExitCode;
+}
+
 int? rounds = null, seed = null, messages = null;
 List<string> chosen = [];
 for (int i = 0; i < args.Length; i++)

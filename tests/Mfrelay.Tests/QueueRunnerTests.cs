@@ -12,9 +12,12 @@ public sealed class QueueRunnerTests : IAsyncDisposable
 {
     private readonly State _state = new();
     private readonly FakeTimeProvider _time = new(State.EnvelopeOf(new QueueId(1)).Arrival);
+    private readonly ClockThatIsSet _clock;
     private readonly CancellationTokenSource _stop = new();
     private readonly DirectoryInfo _run = Directory.CreateTempSubdirectory("mfrelay-run-");
     private QueueRunner? _runner;
+
+    public QueueRunnerTests() => _clock = new ClockThatIsSet(_time);
     private Task _running = Task.CompletedTask;
 
     [Fact]
@@ -39,6 +42,54 @@ public sealed class QueueRunnerTests : IAsyncDisposable
         await PassAsync(TimeSpan.FromDays(1.1));
         await LineAsync("WARN_b110");
         await UntilAsync(async () => (await _state.RowsAsync()).Count == 0);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(-1)]
+    public async Task A_clock_that_jumps_by_a_day_neither_sends_all_at_once_nor_stops_the_queue(int days)
+    {
+        await _state.AcceptAsync("Subject: x\r\n\r\ntext\r\n"u8.ToArray());
+        await _state.RowsAsync();
+        Start(new ClientSettings { Retry = [TimeSpan.FromHours(1)], RetryJitter = 0, RecheckInterval = TimeSpan.FromHours(1), Lifetime = TimeSpan.FromHours(20) });
+        await LineAsync("INFO_b211");
+        await ChangeAsync(row => row with { Order = Order.Flush });
+        await UntilAsync(async () =>
+        {
+            await PassAsync(TimeSpan.FromSeconds(2));
+            return _state.LogLines("INFO_b103").Length == 2;
+        });
+
+        _clock.Offset = TimeSpan.FromDays(days);
+        await PassAsync(TimeSpan.FromMinutes(30));
+        Assert.Single(_state.LogLines("WARN_b120"));
+        Assert.Equal(2, _state.LogLines("INFO_b103").Length);
+        Assert.Empty(_state.LogLines("WARN_b108"));
+        Assert.Empty(_state.LogLines("INFO_b109"));
+
+        // It is on the check list, so it is not sent; its delay warning after four hours shows that its hour goes round.
+        await PassAsync(TimeSpan.FromHours(4.6));
+        if (days > 0)
+            Assert.EndsWith("kind=delayed", Assert.Single(_state.LogLines("INFO_b109")), StringComparison.Ordinal);
+        await PassAsync(TimeSpan.FromHours(days > 0 ? 17 : 41));
+        await UntilAsync(() => Task.FromResult(_state.LogLines("WARN_b108").Length > 0));
+        Assert.Single(_state.LogLines("WARN_b120"));
+    }
+
+    [Fact]
+    public async Task A_row_of_before_the_clock_was_set_back_does_not_wait_for_that_time_to_come_again()
+    {
+        await _state.AcceptAsync("Subject: x\r\n\r\ntext\r\n"u8.ToArray());
+        DateTimeOffset tomorrow = _time.GetUtcNow().AddDays(1);
+        await ChangeAsync(row => row with { NextAttempt = tomorrow, Attempts = 1 });
+        await _state.RowsAsync();
+        Start(new ClientSettings { Retry = [TimeSpan.FromMinutes(10)] });
+        await UntilAsync(async () =>
+        {
+            await PassAsync(TimeSpan.FromMinutes(1));
+            return _state.LogLines("INFO_b101").Length > 0;
+        });
+        Assert.True(_time.GetUtcNow() < tomorrow.AddHours(-12));
     }
 
     [Fact]
@@ -129,7 +180,7 @@ public sealed class QueueRunnerTests : IAsyncDisposable
                 new MailServer { Domain = "*", Host = "127.0.0.9", Port = port },
             ],
         };
-        _runner = new QueueRunner(settings, _state.Directory, _state.Log, _time);
+        _runner = new QueueRunner(settings, _state.Directory, _state.Log, _clock);
         _running = _runner.RunAsync(_stop.Token);
     }
 
@@ -177,5 +228,16 @@ public sealed class QueueRunnerTests : IAsyncDisposable
         _stop.Dispose();
         _run.Delete(recursive: true);
         _state.Dispose();
+    }
+
+    /// <summary>Its wall clock can be set, in both directions; what has elapsed and timers do not follow.</summary>
+    private sealed class ClockThatIsSet(TimeProvider time) : TimeProvider
+    {
+        public TimeSpan Offset { get; set; }
+        public override long TimestampFrequency => time.TimestampFrequency;
+        public override DateTimeOffset GetUtcNow() => time.GetUtcNow() + Offset;
+        public override long GetTimestamp() => time.GetTimestamp();
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            time.CreateTimer(callback, state, dueTime, period);
     }
 }
