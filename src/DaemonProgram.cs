@@ -44,7 +44,7 @@ internal static class DaemonProgram
             return ConfigLoad.ExitCode;
         }
 
-        using MailLog log = MailLog.ToConsole(settings.Language);
+        using MailLog log = MailLog.Open(name, settings.Language, settings.LogLimit);
         try
         {
             MakeRunDirectory(settings.RunDirectory);

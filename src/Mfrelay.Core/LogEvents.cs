@@ -40,6 +40,9 @@ public static class LogEvents
     public static readonly LogEvent NeedsRestart = new("WARN_c307", ["keys"],
         "次の設定の変更は再起動後に有効になります。 {keys}", "A change of these settings takes effect at the next start. {keys}");
 
+    public static readonly LogEvent LogLinesLost = new("WARN_c391", ["count"],
+        "ログを{count}行出力できませんでした。", "{count} log lines were not written.");
+
     public static readonly LogEvent Unexpected = new("ERROR_c401", ["where", "error"],
         "予期しないエラーが発生しました。 {where}: {error}", "Unexpected error. {where}: {error}");
 
