@@ -25,6 +25,10 @@ internal sealed class Daemon : IDisposable
     }
 
     public Settings Settings { get; private set; }
+
+    /// <summary>Of the config as it was at the start.</summary>
+    public IReadOnlyList<ConfigError> Warnings { get; init; } = [];
+
     public MailLog Log { get; }
 
     /// <param name="apply">Takes the new settings over; returns what the log says about it.</param>

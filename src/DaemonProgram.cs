@@ -48,7 +48,7 @@ internal static class DaemonProgram
         try
         {
             MakeRunDirectory(settings.RunDirectory);
-            using var daemon = new Daemon(name, path, settings, log);
+            using var daemon = new Daemon(name, path, settings, log) { Warnings = load.Warnings };
             await main(daemon);
             log.Stopped(name);
             return 0;

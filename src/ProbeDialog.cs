@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
-using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Mfrelay.Core;
 
@@ -84,44 +83,44 @@ internal sealed class ProbeDialog(Stream connection, TimeSpan timeout, TimeProvi
         await AskAsync("QUIT");
     }
 
-    /// <summary>
-    /// Only to learn version and certificate: every certificate is taken, since nothing secret is said. A handshake that fails is noted
-    /// and does not fail the check.
-    /// </summary>
-    public async Task<Announcement> StartTlsAsync(string host, Announcement announced)
+    /// <summary>STARTTLS with its handshake.</summary>
+    /// <returns>Null when there is no TLS; the reason is in <see cref="WhyNoTls"/>.</returns>
+    public async Task<Announcement?> StartTlsAsync(MailServer server, Announcement announced)
     {
-        if ((await AskAsync("STARTTLS")).Code != 220 || _start != _end)
-            return announced with { Tls = "failed" };
-        DateTimeOffset expiry = default;
-        string subject = "";
-#pragma warning disable CA5359 // see the summary
-        var tls = new SslStream(_stream, leaveInnerStreamOpen: false, (_, certificate, _, _) =>
+        ProbeReply reply = await AskAsync("STARTTLS");
+        WhyNoTls = $"STARTTLS: {reply}";
+        return reply.Code == 220 && _start == _end ? await HandshakeAsync(server, announced) : null;
+    }
+
+    /// <summary>What the peer was asked for and did not give.</summary>
+    public string WhyNoTls { get; private set; } = "";
+
+    /// <summary>The handshake, judged by the settings of the mail server; it tells version and certificate.</summary>
+    public async Task<Announcement?> HandshakeAsync(MailServer server, Announcement announced)
+    {
+        using TlsPolicy? policy = TlsPolicy.Of(server, out string error);
+        if (policy is null)
         {
-            if (certificate is X509Certificate2 known)
-                (expiry, subject) = (new DateTimeOffset(known.NotAfter), Printable(known.Subject));
-            return true;
-        });
-#pragma warning restore CA5359
+            WhyNoTls = error;
+            return null;
+        }
+        var tls = new SslStream(_stream, leaveInnerStreamOpen: false);
         _stream = tls;
         try
         {
-            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = host }, cancellation)
-                .WaitAsync(_timeout, time, cancellation);
+            await tls.AuthenticateAsClientAsync(policy.Options(server.Host), cancellation).WaitAsync(_timeout, time, cancellation);
         }
         catch (Exception e) when (e is AuthenticationException or IOException or TimeoutException)
         {
-            Broken(e);
-            return announced with { Tls = "failed" };
+            WhyNoTls = policy.Refused ?? Broken(e).ToString();
+            if (policy.Refused is { } why)
+                Over(why);
+            return null;
         }
-        string version = tls.SslProtocol switch
-        {
-            SslProtocols.Tls12 => "TLSv1.2",
-            SslProtocols.Tls13 => "TLSv1.3",
-            _ => tls.SslProtocol.ToString(),
-        };
+        string version = TlsPolicy.NameOf(tls.SslProtocol);
         step?.Invoke(string.Create(CultureInfo.InvariantCulture,
-            $"{version}, {tls.NegotiatedCipherSuite}, certificate {subject}, expires {expiry.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z"));
-        return announced with { Tls = version, CertificateExpiry = expiry };
+            $"{version}, {tls.NegotiatedCipherSuite}, certificate {Printable(policy.CertificateSubject)}, expires {policy.CertificateExpiry.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z"));
+        return announced with { Tls = version, CertificateExpiry = policy.CertificateExpiry };
     }
 
     private async Task<ProbeReply> ReadReplyAsync()

@@ -15,6 +15,7 @@ internal static class CommandLine
             new HealthCommand(context).Create(),
             new RouteCommand(context).Create(),
             new ReloadCommand(context).Create(),
+            new UserCommand(context).Create(),
             new SimulateCommand(context).Create(),
             DemoCommand.Create(),
         };

@@ -12,6 +12,9 @@ internal sealed record CommandContext(TimeProvider Time, Func<string, string?> E
 {
     public static readonly CommandContext OfProcess = new(TimeProvider.System, System.Environment.GetEnvironmentVariable);
 
+    /// <summary>Standard input.</summary>
+    public TextReader Input { get; init; } = Console.In;
+
     /// <summary>The user's own language where LC_ALL, LC_MESSAGES or LANG names one of ours, otherwise the config's.</summary>
     public Language LanguageOf(Settings settings)
     {

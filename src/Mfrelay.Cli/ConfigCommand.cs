@@ -33,11 +33,13 @@ internal static class ConfigCommand
     {
         ConfigLoad load = ConfigFile.Load(file);
         if (asJson)
-            console.Output.WriteJson(new { File = file, Ok = load.Settings is not null, load.Errors });
+            console.Output.WriteJson(new { File = file, Ok = load.Settings is not null, load.Errors, load.Warnings });
         else if (load.Settings is { } settings)
             console.Output.WriteLine($"{file}: OK, {Summary(settings)}");
         else
             console.Error.WriteLine(string.Join('\n', load.Errors));
+        foreach (ConfigError warning in asJson ? [] : load.Warnings)
+            console.Error.WriteLine($"warning: {warning}");
         return load.Settings is null ? ConfigLoad.ExitCode : 0;
     }
 

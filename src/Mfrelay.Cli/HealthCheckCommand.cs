@@ -39,7 +39,7 @@ internal sealed class HealthCheckCommand(CommandContext context)
             return ConfigLoad.ExitCode;
         Language language = context.LanguageOf(settings);
         // One registered for several domains is checked once.
-        MailServer[] servers = [.. settings.MailServers.Where(server => which is null || server.IsCalled(which)).DistinctBy(server => server.Address, StringComparer.OrdinalIgnoreCase)];
+        MailServer[] servers = [.. settings.MailServers.Where(server => !server.IsMx && (which is null || server.IsCalled(which))).DistinctBy(server => server.Address, StringComparer.OrdinalIgnoreCase)];
         if (servers.Length == 0)
         {
             await console.Error.WriteLineAsync("mfrelay: " + (which is null

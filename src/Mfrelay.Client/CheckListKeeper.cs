@@ -16,7 +16,7 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
     private readonly Dictionary<string, Task> _watches = new(StringComparer.Ordinal);
 
     /// <summary>Takes over what an earlier run left in the table, for the mail servers that are still registered.</summary>
-    public async Task LoadAsync(Settings settings)
+    public async Task LoadAsync()
     {
         IReadOnlyList<MailServerHealth> rows = await store.RunAsync(table => table.ReadHealth());
         lock (_gate)
@@ -24,26 +24,25 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
             foreach (MailServerHealth row in rows.Where(row => row.Owner == HealthOwner.Client))
                 _health.TryAdd(row.Key, row);
         }
-        Apply(settings);
+        Apply();
     }
 
     /// <summary>A new registered list: rows of removed mail servers go, what is listed is watched.</summary>
-    public void Apply(Settings settings)
+    public void Apply()
     {
         lock (_gate)
         {
-            var registered = settings.MailServers.Select(server => server.Key).ToHashSet(StringComparer.Ordinal);
             foreach ((string key, MailServerHealth row) in _health.ToArray())
             {
-                if (registered.Contains(key))
-                    continue;
-                _health.Remove(key);
-                _ = store.RunAsync(table => table.DeleteHealth(row));
-            }
-            foreach (MailServer server in settings.MailServers)
-            {
-                if (HealthOf(server).State == HealthState.Down)
+                if (runner.Registered(row.Domain, key) is not { } server)
+                {
+                    _health.Remove(key);
+                    _ = store.RunAsync(table => table.DeleteHealth(row));
+                }
+                else if (row.State == HealthState.Down)
+                {
                     Watch(server);
+                }
             }
         }
     }

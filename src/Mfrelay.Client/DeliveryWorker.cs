@@ -1,16 +1,22 @@
+using MailKit.Net.Smtp;
 using Mfrelay.Core;
 
 namespace Mfrelay.Client;
 
 /// <summary>One session to one mail server, used for one attempt after the other.</summary>
-internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
+internal sealed class DeliveryWorker(MailServer server, SessionSettings settings, QueueRunner runner)
 {
-    private readonly SessionOpener _opener = new(SessionSettings.Of(runner.Settings));
+    private readonly SessionOpener _opener = new(settings);
     private OutboundSession? _session;
+
+    /// <summary>Whom the session is with: with host = "mx" the one of the domain's mail servers that was tried last.</summary>
+    private MailServer? _peer;
 
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
     public async Task AttemptAsync(Delivery delivery)
     {
+        if (!runner.MayBegin(delivery))
+            return;
         using SpooledMessage? message = runner.Reader.Open(delivery, out string? damage);
         if (message is null)
         {
@@ -18,9 +24,18 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
             return;
         }
         long began = runner.Time.GetTimestamp();
-        Outcome[] outcomes = new Outcome[delivery.Recipients.Count];
-        await SendAsync(message, delivery.Recipients, outcomes);
-        await runner.FinishAsync(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began)));
+        var outcomes = new Outcome[delivery.Recipients.Count];
+        if (TraceFields.Received(message) > runner.Settings.Client.MaxReceived)
+            outcomes.AsSpan().Fill(Outcome.Of(Stage.Connect, Failure.Loop));
+        else
+            await SendAsync(message, delivery.Recipients, outcomes);
+        await runner.FinishAsync(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began))
+        {
+            Peer = _peer ?? server,
+            NextHopHasDsn = _session?.Has(SmtpCapabilities.Dsn) == true,
+            SentEightBit = message.EightBit && _session?.Has(SmtpCapabilities.EightBitMime) == false
+                && Array.Exists(outcomes, outcome => outcome is { Reply.Class: 2 }),
+        });
     }
 
     public async Task CloseAsync()
@@ -32,7 +47,7 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
 
     private async Task SendAsync(SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, Outcome[] outcomes)
     {
-        int most = runner.Settings.Client.MaxRecipientsPerTransaction;
+        int most = settings.MaxRecipientsPerTransaction;
         for (int first = 0; first < recipients.Count; first += most)
         {
             IReadOnlyList<OpenRecipient> some = recipients.Count <= most ? recipients : [.. recipients.Skip(first).Take(most)];
@@ -55,7 +70,7 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
         {
             if (_session is null)
             {
-                Opening opening = await _opener.OpenAsync(server, runner.Aborting);
+                (Opening opening, _peer) = await runner.OpenAsync(_opener, server, runner.Aborting);
                 if (opening.Session is null)
                     return [.. Enumerable.Repeat(opening.Outcome, recipients.Count)];
                 _session = opening.Session;
@@ -77,7 +92,7 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
     /// <summary>True when there is an open session that can take another transaction.</summary>
     private async Task<bool> ReuseAsync()
     {
-        int limit = runner.Settings.Client.MessagesPerSession;
+        int limit = settings.MessagesPerSession;
         if (_session is not null && (!_session.IsUsable() || (limit > 0 && _session.Transactions >= limit)))
             await CloseAsync();
         return _session is not null;
@@ -86,4 +101,14 @@ internal sealed class DeliveryWorker(MailServer server, QueueRunner runner)
 
 /// <summary>An attempt that has ended.</summary>
 /// <param name="Outcomes">One for each recipient of the delivery, in its order.</param>
-internal sealed record Attempt(Delivery Delivery, SpooledMessage Message, MailServer Server, IReadOnlyList<Outcome> Outcomes, TimeSpan Duration);
+internal sealed record Attempt(Delivery Delivery, SpooledMessage Message, MailServer Server, IReadOnlyList<Outcome> Outcomes, TimeSpan Duration)
+{
+    /// <summary>For log and bounce: what <see cref="Server"/> was at this attempt, with host = "mx" one of many.</summary>
+    public required MailServer Peer { get; init; }
+
+    /// <summary>The mail server says DSN (RFC 3461): the wishes of the sender were passed on to it.</summary>
+    public bool NextHopHasDsn { get; init; }
+
+    /// <summary>It took 8-bit mail data without having said 8BITMIME.</summary>
+    public bool SentEightBit { get; init; }
+}

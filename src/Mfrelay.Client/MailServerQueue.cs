@@ -4,27 +4,50 @@ using Mfrelay.Core;
 namespace Mfrelay.Client;
 
 /// <summary>
-/// What is due for one mail server, in order, and the workers that send it: at most as many sessions as its concurrency, made when there
-/// is more to do than idle ones can take, kept open for a while when there is nothing.
+/// What is due for one mail server, and the workers that send it: at most as many sessions as its concurrency, made when there is more to
+/// do than idle ones can take, kept open for a while when there is nothing. New mail goes before what was tried already.
 /// </summary>
 internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 {
-    private readonly Channel<Delivery> _due = Channel.CreateUnbounded<Delivery>();
+    /// <summary>So many rows are in memory at most; the others wait in the table.</summary>
+    public const int Capacity = 2000;
+
+    /// <summary>Of so many, one is a retry even when there is always new mail.</summary>
+    private const int RetryEvery = 8;
+
+    // The channel only counts what is in the two queues, for idle workers to wait on.
+    private readonly Channel<bool> _due = Channel.CreateUnbounded<bool>();
+    private readonly Queue<Delivery> _fresh = [];
+    private readonly Queue<Delivery> _retries = [];
+    private readonly SessionSettings _settings = SessionSettings.Of(runner.Settings, server);
     private readonly HashSet<Task> _workers = [];
-    private int _waiting;
     private int _sessions;
     private int _idle;
     private int _limit = int.MaxValue;
     private int _throughLimit;
+    private int _taken;
+    private DateTimeOffset _nextSend;
 
     public MailServer Server { get; } = server;
+
+    /// <summary>How many more rows may be handed to it.</summary>
+    public int Room
+    {
+        get
+        {
+            lock (_workers)
+                return Capacity - Waiting;
+        }
+    }
+
+    private int Waiting => _fresh.Count + _retries.Count;
 
     public void Add(Delivery delivery)
     {
         lock (_workers)
         {
-            _waiting++;
-            _due.Writer.TryWrite(delivery);
+            (delivery.Attempts == 0 ? _fresh : _retries).Enqueue(delivery);
+            _due.Writer.TryWrite(true);
             StartWorkers();
         }
     }
@@ -49,7 +72,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         }
     }
 
-    /// <summary>The host has failed: what is due for it waits instead of failing one by one.</summary>
+    /// <summary>The host has failed, or the config changed: what is due for it goes back to the schedule.</summary>
     public IEnumerable<Delivery> TakeAll()
     {
         while (TryTake(out Delivery? delivery))
@@ -66,7 +89,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private void StartWorkers()
     {
         int starting = 0;
-        while (_waiting > _idle + starting && _sessions < Math.Min(Server.Concurrency, _limit) && !runner.Stopping.IsCancellationRequested)
+        while (Waiting > _idle + starting && _sessions < Math.Min(Server.Concurrency, _limit) && !runner.Stopping.IsCancellationRequested)
         {
             starting++;
             _sessions++;
@@ -84,7 +107,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 
     private async Task WorkAsync()
     {
-        var worker = new DeliveryWorker(Server, runner);
+        var worker = new DeliveryWorker(Server, _settings, runner);
         while (await WaitAsync())
         {
             while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
@@ -98,9 +121,11 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     {
         try
         {
+            if (_settings.MessagesPerSecond > 0)
+                await PaceAsync();
             await worker.AttemptAsync(delivery);
         }
-        catch (OperationCanceledException) when (runner.Aborting.IsCancellationRequested)
+        catch (OperationCanceledException) when (runner.Aborting.IsCancellationRequested || runner.Stopping.IsCancellationRequested)
         {
             // Cut off at the end of the process.
         }
@@ -112,19 +137,33 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         }
     }
 
+    /// <summary>Waits for the next of the evenly spaced moments of messages_per_second.</summary>
+    private Task PaceAsync()
+    {
+        DateTimeOffset now = runner.Time.GetUtcNow();
+        TimeSpan wait;
+        lock (_workers)
+        {
+            DateTimeOffset slot = _nextSend > now ? _nextSend : now;
+            _nextSend = slot + (TimeSpan.FromSeconds(1) / _settings.MessagesPerSecond);
+            wait = slot - now;
+        }
+        return wait > TimeSpan.Zero ? Task.Delay(wait, runner.Time, runner.Stopping) : Task.CompletedTask;
+    }
+
     /// <summary>False when the idle time is over or the runner stops: the worker ends, and the count of sessions knows it.</summary>
     private async ValueTask<bool> WaitAsync()
     {
         lock (_workers)
         {
-            if (_waiting > 0 && !runner.Stopping.IsCancellationRequested)
+            if (Waiting > 0 && !runner.Stopping.IsCancellationRequested)
                 return true;
             _idle++;
         }
         bool more = false;
         try
         {
-            using var limit = new CancellationTokenSource(runner.Settings.Client.IdleTimeout, runner.Time);
+            using var limit = new CancellationTokenSource(_settings.IdleTimeout, runner.Time);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, runner.Stopping);
             more = await _due.Reader.WaitToReadAsync(either.Token);
         }
@@ -135,7 +174,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         lock (_workers)
         {
             _idle--;
-            more |= _waiting > 0;
+            more |= Waiting > 0;
             more &= !runner.Stopping.IsCancellationRequested;
             if (!more)
                 _sessions--;
@@ -145,12 +184,17 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 
     private bool TryTake(out Delivery? delivery)
     {
+        bool hungry;
         lock (_workers)
         {
-            if (!_due.Reader.TryRead(out delivery))
+            bool retryFirst = _retries.Count > 0 && (_fresh.Count == 0 || ++_taken % RetryEvery == 0);
+            if (!(retryFirst ? _retries : _fresh).TryDequeue(out delivery))
                 return false;
-            _waiting--;
-            return true;
+            _due.Reader.TryRead(out _);
+            hungry = Waiting == Capacity / 2;
         }
+        if (hungry)
+            runner.HasRoom();
+        return true;
     }
 }

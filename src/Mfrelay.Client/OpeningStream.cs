@@ -1,8 +1,13 @@
+using System.Text;
+
 namespace Mfrelay.Client;
 
 /// <summary>
-/// What MailKit reads greeting and EHLO reply through. It keeps what MailKit lets out of hand: a limit on the octets of a reply and a timeout
-/// for each; and it keeps the last reply, so that a failure is judged by what was on the wire. Closing it leaves the connection open.
+/// What MailKit reads greeting, EHLO reply and AUTH dialog through. It keeps what MailKit lets out of hand: a limit on the octets of a reply and
+/// a timeout for each; and it keeps the last reply, so that a failure is judged by what was on the wire. Closing it leaves the connection open.
+/// <para>
+/// After STARTTLS there is no greeting (RFC 3207 4.2), and MailKit begins with one: it is given <see cref="NoGreeting"/> to read then.
+/// </para>
 /// </summary>
 internal sealed class OpeningStream : Stream
 {
@@ -10,9 +15,14 @@ internal sealed class OpeningStream : Stream
     private readonly SessionSettings _settings;
     private readonly CancellationTokenSource _deadline;
     private readonly ReplyReader _replies = new();
+    private bool _noGreeting;
 
-    public OpeningStream(Wire wire, SessionSettings settings, CancellationToken cancellation)
+    private static ReadOnlySpan<byte> NoGreeting => "220 -\r\n"u8;
+
+    /// <param name="greeted">The greeting came before TLS.</param>
+    public OpeningStream(Wire wire, SessionSettings settings, bool greeted, CancellationToken cancellation)
     {
+        _noGreeting = greeted;
         _wire = wire;
         _settings = settings;
         _deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -21,6 +31,9 @@ internal sealed class OpeningStream : Stream
 
     /// <summary>Greeting until something was written.</summary>
     public Stage Stage { get; private set; } = Stage.Greeting;
+
+    /// <summary>The stage of what is written from now on.</summary>
+    public Stage Next { get; set; } = Stage.Ehlo;
 
     /// <summary>The last whole reply; null while the one to the last command is due.</summary>
     public Reply? LastReply { get; private set; }
@@ -39,6 +52,12 @@ internal sealed class OpeningStream : Stream
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (_noGreeting)
+        {
+            _noGreeting = false;
+            NoGreeting.CopyTo(buffer.Span);
+            return NoGreeting.Length;
+        }
         Memory<byte> room = _replies.Free;
         int count;
         try
@@ -69,7 +88,7 @@ internal sealed class OpeningStream : Stream
             Failure = Failure.Garbage;
             throw new IOException("A reply to nothing");
         }
-        Stage = Stage.Ehlo;
+        Stage = Next;
         LastReply = null;
         _deadline.CancelAfter(_settings.CommandTimeout);
         try
@@ -81,6 +100,19 @@ internal sealed class OpeningStream : Stream
             Failure = Failure.TimedOut;
             throw;
         }
+    }
+
+    /// <summary>Says a command of our own and reads the reply to it.</summary>
+    public async Task<Reply> AskAsync(string command, CancellationToken cancellation)
+    {
+        await WriteAsync(Encoding.ASCII.GetBytes(command + "\r\n"), cancellation);
+        byte[] unused = new byte[4096];
+        while (LastReply is null)
+        {
+            if (await ReadAsync(unused, cancellation) == 0)
+                throw new IOException("closed");
+        }
+        return LastReply;
     }
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>

@@ -36,6 +36,9 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
     /// <summary>"192.0.2.1:25", the address that answered.</summary>
     public string RemoteAddress { get; } = wire.RemoteEndPoint?.ToString() ?? "";
 
+    /// <summary>"TLSv1.3"; empty in the clear.</summary>
+    public string TlsVersion { get; } = wire.TlsVersion;
+
     internal byte[] SendBuffer { get; private set; } = ArrayPool<byte>.Shared.Rent(SendBufferSize);
 
     /// <summary>What <see cref="SpooledMessage.Read"/> wants and does not use for a small message.</summary>

@@ -7,6 +7,10 @@ internal enum Stage
     Greeting,
     /// <summary>EHLO, and HELO when that was refused.</summary>
     Ehlo,
+    /// <summary>STARTTLS and the handshake (RFC 3207); the handshake alone with implicit TLS.</summary>
+    Tls,
+    /// <summary>AUTH (RFC 4954).</summary>
+    Auth,
     Mail,
     Rcpt,
     /// <summary>From the DATA command to the last octet before the final dot.</summary>
@@ -37,6 +41,28 @@ internal enum Failure
     NeedsSmtpUtf8,
     /// <summary>Not tried: larger than the SIZE that the next hop announced (RFC 1870 6.1).</summary>
     TooLarge,
+    /// <summary>Not tried: 8-bit octets, and the next hop has no 8BITMIME (RFC 6152 3), with 8bit = "bounce".</summary>
+    NeedsEightBit,
+    /// <summary>Not tried: more Received fields than any true path has (RFC 5321 6.3).</summary>
+    Loop,
+    /// <summary>Not tried any more: the lifetime is over.</summary>
+    Expired,
+    /// <summary>Not tried any more: an operator sends it back.</summary>
+    Returned,
+    /// <summary>No TLS as the config wants it: not offered, no handshake, or a certificate that is not good enough.</summary>
+    TlsFailed,
+    /// <summary>Not logged in: the mail server does not offer our way to do so, its answer was wrong, or we have no secret.</summary>
+    AuthFailed,
+    /// <summary>The domain does not exist (NXDOMAIN).</summary>
+    NoSuchDomain,
+    /// <summary>The domain takes no mail: null MX (RFC 7505).</summary>
+    NullMx,
+    /// <summary>DNS gave no answer, or the answer that it has none now (SERVFAIL).</summary>
+    DnsFailed,
+    /// <summary>The MX records lead to ourselves (RFC 5321 5.1).</summary>
+    MxLoop,
+    /// <summary>The domain exists, and none of its mail servers has an address.</summary>
+    NoMailServer,
 }
 
 /// <summary>What an attempt ended with, for one recipient or for a session that could not be opened: a reply, or why there is none.</summary>
@@ -65,6 +91,8 @@ internal readonly record struct Outcome(Stage Stage, Reply? Reply, Failure Failu
         Stage.Connect => "connect",
         Stage.Greeting => "greeting",
         Stage.Ehlo => "ehlo",
+        Stage.Tls => "tls",
+        Stage.Auth => "auth",
         Stage.Mail => "mail",
         Stage.Rcpt => "rcpt",
         Stage.Data => "data",
@@ -84,6 +112,17 @@ internal readonly record struct Outcome(Stage Stage, Reply? Reply, Failure Failu
         Failure.UnsafeAddress => "address with a control character",
         Failure.NeedsSmtpUtf8 => "next hop has no SMTPUTF8",
         Failure.TooLarge => "larger than the next hop's SIZE",
+        Failure.NeedsEightBit => "next hop has no 8BITMIME",
+        Failure.Loop => "too many Received fields, a loop",
+        Failure.Expired => "not delivered within its lifetime",
+        Failure.Returned => "returned by the operator",
+        Failure.TlsFailed => "no TLS",
+        Failure.AuthFailed => "not logged in",
+        Failure.NoSuchDomain => "the domain does not exist",
+        Failure.NullMx => "the domain takes no mail",
+        Failure.DnsFailed => "no answer from DNS",
+        Failure.MxLoop => "the domain's MX records lead back to this relay",
+        Failure.NoMailServer => "no mail server of the domain has an address",
     };
 }
 
@@ -94,5 +133,5 @@ internal readonly record struct TransactionResult(IReadOnlyList<Outcome> Outcome
 
 /// <summary>What came of opening a session.</summary>
 /// <param name="Session">Null when it could not be opened.</param>
-/// <param name="Outcome">Why not; stage connect, greeting or EHLO.</param>
+/// <param name="Outcome">Why not; stage connect to AUTH.</param>
 internal readonly record struct Opening(OutboundSession? Session, Outcome Outcome);

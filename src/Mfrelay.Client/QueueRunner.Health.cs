@@ -16,14 +16,8 @@ internal sealed partial class QueueRunner
         lock (_gate)
         {
             QueueOf(server).Ramp();
-            DateTimeOffset now = Time.GetUtcNow();
-            (Delivery Delivery, DateTimeOffset Due)[] waiting = [.. _later.UnorderedItems];
-            _later.Clear();
-            foreach ((Delivery delivery, DateTimeOffset due) in waiting)
-            {
-                bool released = string.Equals(_routes.Named(delivery.Route)?.Name, server.Domain, StringComparison.OrdinalIgnoreCase);
-                _later.Enqueue(delivery, released && due > now ? now : due);
-            }
+            _schedule.Release(
+                route => string.Equals(_routes.Named(route.Name)?.Name, server.Domain, StringComparison.OrdinalIgnoreCase), Time.GetUtcNow());
         }
         _news.Writer.TryWrite(true);
     }
@@ -33,87 +27,53 @@ internal sealed partial class QueueRunner
     /// </summary>
     public async Task<int> ReloadAsync(Settings settings)
     {
-        var routes = new RouteTable(settings.MailServers);
-        List<Delivery> waiting = [];
         lock (_gate)
         {
             Settings = settings;
-            _routes = routes;
-            foreach (MailServerQueue queue in _servers.Values)
-                waiting.AddRange(queue.TakeAll());
+            _routes = new RouteTable(settings.MailServers);
+            _mx = new MxResolver(settings, Time);
+            foreach (Delivery delivery in _servers.Values.SelectMany(queue => queue.TakeAll()))
+                LetGo(delivery);
             _servers.Clear(); // workers in an attempt finish it and end
-            while (_later.TryDequeue(out Delivery? delivery, out _))
-                waiting.Add(delivery);
         }
-        _checkList.Apply(settings);
-
-        List<(Delivery Old, List<Delivery> New)> changed = [];
-        foreach (Delivery delivery in waiting)
-        {
-            List<Delivery> now = Reroute(delivery, routes);
-            if (now.Count == 1 && string.Equals(now[0].Route, delivery.Route, StringComparison.Ordinal))
-                Requeue(delivery);
-            else
-                changed.Add((delivery, now));
-        }
-        await ReplaceAsync(changed);
+        _checkList.Apply();
+        (long generation, long nextKey) = await _store.RunAsync(table => (table.Generation, table.NextKey));
+        StartOver(generation, nextKey);
+        await _loading;
         _news.Writer.TryWrite(true);
-        return changed.Count;
+        return _moved;
     }
 
-    /// <summary>The config changed while this delivery was in flight or the process was not running: it takes its present route.</summary>
-    private bool Moved(Delivery delivery)
+    /// <summary>The route of a mail server as the config has it now; null when it is not registered any more.</summary>
+    public MailServer? Registered(string domain, string key)
     {
         RouteTable routes = _routes;
-        if (delivery.Recipients.All(recipient => string.Equals(routes.NameFor(recipient.ForwardPath), delivery.Route, StringComparison.Ordinal)))
-            return false;
-        _ = ReplaceAsync([(delivery, Reroute(delivery, routes))]);
-        return true;
+        return routes.Named(domain.ToLowerInvariant())?.MailServers.FirstOrDefault(server => string.Equals(server.Key, key, StringComparison.Ordinal));
     }
 
-    private static List<Delivery> Reroute(Delivery delivery, RouteTable routes) =>
-        [.. delivery.Recipients
-            .GroupBy(recipient => routes.NameFor(recipient.ForwardPath), StringComparer.Ordinal)
-            .Select(group => delivery with { Route = group.Key, Recipients = [.. group] })];
-
-    private void Requeue(Delivery delivery)
+    /// <summary>Opens a session with a mail server; with host = "mx" with the first of its domain's that answers well (RFC 5321 5.1).</summary>
+    /// <returns>With whom: for host = "mx" the one that was tried last.</returns>
+    public async Task<(Opening Opening, MailServer Peer)> OpenAsync(SessionOpener opener, MailServer server, CancellationToken cancel)
     {
-        lock (_gate)
+        if (!server.IsMx)
+            return (await opener.OpenAsync(server, cancel), server);
+        MxAnswer answer = await _mx.ResolveAsync(server.Domain, cancel);
+        var opening = new Opening(null, answer.Outcome);
+        MailServer peer = server;
+        foreach (MxCandidate candidate in answer.Candidates)
         {
-            if (delivery.NextAttempt > Time.GetUtcNow())
-                _later.Enqueue(delivery, delivery.NextAttempt);
-            else
-                Dispatch(delivery);
+            peer = server with { Host = candidate.Host };
+            opening = await opener.OpenAsync(peer, cancel, candidate.Addresses);
+            if (opening.Session is not null || cancel.IsCancellationRequested)
+                break;
         }
-    }
-
-    /// <summary>Rows of another route take the place of the old ones; they come back as new rows.</summary>
-    private async Task ReplaceAsync(List<(Delivery Old, List<Delivery> New)> changed)
-    {
-        lock (_gate)
-        {
-            foreach ((Delivery old, _) in changed)
-                _known.Remove(Identity(old));
-        }
-        long generation = _generation;
-        foreach ((Delivery Old, List<Delivery> New)[] some in changed.Chunk(RowsPerRead))
-        {
-            await _store.RunAsync(table =>
-            {
-                foreach ((Delivery old, List<Delivery> rows) in some)
-                {
-                    if (table.Generation == generation && table.Delete(old.Key))
-                        table.Insert(rows);
-                }
-            });
-        }
-        _databaseSeen = default;
+        return (opening, peer);
     }
 
     /// <summary>A check of a listed mail server: a session like that of a delivery, then QUIT.</summary>
     private async Task<HealthEvent> CheckAsync(MailServer server, CancellationToken cancel)
     {
-        Opening opening = await new SessionOpener(SessionSettings.Of(Settings)).OpenAsync(server, cancel);
+        (Opening opening, _) = await OpenAsync(new SessionOpener(SessionSettings.Of(Settings, server)), server, cancel);
         if (opening.Session is { } session)
         {
             var announced = new Announcement(session.Capabilities.ToString(), session.MaxSize);

@@ -2,44 +2,50 @@ using Mfrelay.Core;
 
 namespace Mfrelay.Client;
 
-/// <summary>What an attempt came to: journal first, then table, schedule and log.</summary>
+/// <summary>What an attempt came to: journal first, then notices, table, schedule and log.</summary>
 internal sealed partial class QueueRunner
 {
     public async Task FinishAsync(Attempt attempt)
     {
         Delivery delivery = attempt.Delivery;
         Verdict[] verdicts = [.. attempt.Outcomes.Select(ReplyClassifier.Classify)];
-        await SettleAsync(attempt, verdicts);
+        await SettleAsync(attempt.Message, delivery, i => verdicts[i].Disposition == Disposition.Delivered);
 
-        List<int> open = [.. Enumerable.Range(0, verdicts.Length).Where(i => verdicts[i].Disposition != Disposition.Delivered)];
-        if (open.Count == 0)
-        {
-            _checkList.DeliverySucceeded(attempt.Server);
-            if (Settings.Client.OnRecovery == OnRecovery.Release)
-                RampUp(attempt.Server);
-            Drop(delivery);
-            LogAttempt(attempt, verdicts, default);
-            return;
-        }
-        bool counts = open.Any(i => verdicts[i].CountsAsAttempt);
-        int attempts = delivery.Attempts + (counts ? 1 : 0);
-        int host = open.FindIndex(i => verdicts[i].Scope == Scope.Host && attempt.Outcomes[i].Failure != Failure.Cancelled);
-        if (host >= 0)
-            HostFailed(attempt, attempt.Outcomes[open[host]]);
+        Outcome? host = HostFailure(attempt, verdicts);
+        if (host is { } failure)
+            HostFailed(attempt, failure);
         else
             _checkList.DeliverySucceeded(attempt.Server);
-        DateTimeOffset next = Time.GetUtcNow() + RetrySchedule.WaitAfter(Math.Max(attempts, 1), Settings.Client.Retry);
-        // failover = "next": the other mail servers of the route have their chance in the same attempt.
-        bool failover = host >= 0 && Settings.Client.Failover == Failover.Next && HasUnlisted(delivery);
-        if (failover)
-            next = Time.GetUtcNow();
-        LogAttempt(attempt, verdicts, next);
-        Defer(delivery, delivery with
+        if (Settings.Client.OnRecovery == OnRecovery.Release && verdicts.Any(verdict => verdict.Disposition == Disposition.Delivered))
+            RampUp(attempt.Server);
+
+        DateTimeOffset now = Time.GetUtcNow();
+        if (now >= ExpiryOf(delivery))
         {
-            Recipients = [.. open.Select(i => delivery.Recipients[i])],
+            for (int i = 0; i < verdicts.Length; i++)
+            {
+                if (verdicts[i].Disposition == Disposition.Deferred && attempt.Outcomes[i].Failure != Failure.Cancelled)
+                    verdicts[i] = verdicts[i] with { Disposition = Disposition.Failed, Status = ReplyClassifier.Expired };
+            }
+        }
+        await ReportAsync(attempt, verdicts);
+
+        DateTimeOffset next = now;
+        int attempts = delivery.Attempts;
+        if (Array.Exists(verdicts, verdict => verdict.Disposition == Disposition.Deferred))
+        {
+            attempts += Array.Exists(verdicts, verdict => verdict.Disposition == Disposition.Deferred && verdict.CountsAsAttempt) ? 1 : 0;
+            // failover = "next": the other mail servers of the route have their chance in the same attempt.
+            if (host is null || Settings.Client.Failover != Failover.Next || !HasUnlisted(delivery))
+                next = RetrySchedule.Next(Math.Max(attempts, 1), now, delivery.Arrival, delivery.ReversePath.Length == 0, Settings.Client, _chance.NextDouble());
+        }
+        LogAttempt(attempt, verdicts, next);
+        int last = Array.FindIndex(verdicts, verdict => verdict.Disposition == Disposition.Deferred);
+        EndAttempt(delivery, row => row with
+        {
             Attempts = attempts,
             NextAttempt = next,
-            LastReply = attempt.Outcomes[open[0]].ToString(),
+            LastReply = last < 0 ? row.LastReply : attempt.Outcomes[last].ToString(),
         });
     }
 
@@ -47,45 +53,61 @@ internal sealed partial class QueueRunner
     public void SetAside(Delivery delivery, string damage)
     {
         Log.Unreadable(delivery, damage);
-        Update(delivery, delivery with { Hold = true, LastReply = damage });
+        EndAttempt(delivery, row => row with { Hold = true, LastReply = damage });
     }
 
     /// <summary>After an attempt that ended in an exception: what of it is not settled waits for another one.</summary>
     public void PutBack(Delivery delivery)
     {
-        if (_keeper.StillOpen(delivery) is { } open)
+        DateTimeOffset next = Time.GetUtcNow() + RetrySchedule.WaitAfter(Math.Max(delivery.Attempts, 1), Settings.Client.Retry);
+        EndAttempt(delivery, row => row with { NextAttempt = next });
+    }
+
+    /// <summary>What failed is reported and then settled; what was relayed to where no report will come from is reported (RFC 3461 5.2.2).</summary>
+    private async Task ReportAsync(Attempt attempt, Verdict[] verdicts)
+    {
+        List<DsnRecipient> reports = [];
+        for (int i = 0; i < verdicts.Length; i++)
         {
-            lock (_gate)
-                Wait(open);
+            if (verdicts[i].Disposition != Disposition.Deferred)
+            {
+                reports.Add(new DsnRecipient(
+                    attempt.Message.Envelope.Recipients[attempt.Delivery.Recipients[i].Ordinal],
+                    verdicts[i].Disposition == Disposition.Failed ? DsnAction.Failed : DsnAction.Relayed,
+                    verdicts[i].Status, attempt.Outcomes[i], attempt.Peer, Time.GetUtcNow()));
+            }
         }
-        else
+        bool reported = await _postmaster.ReportAsync(attempt.Message, reports, attempt.NextHopHasDsn);
+        for (int i = 0; !reported && i < verdicts.Length; i++)
         {
-            Drop(delivery);
+            if (verdicts[i].Disposition == Disposition.Failed)
+                verdicts[i] = verdicts[i] with { Disposition = Disposition.Deferred };
         }
+        await SettleAsync(attempt.Message, attempt.Delivery, i => verdicts[i].Disposition == Disposition.Failed);
     }
 
     /// <summary>
     /// Journaled before anything else: from here on no crash makes a duplicate of them. While that fails (the disk is full) the worker
     /// stays here and sends nothing more: what it would send could not be written down either.
     /// </summary>
-    private async Task SettleAsync(Attempt attempt, Verdict[] verdicts)
+    private async Task SettleAsync(SpooledMessage message, Delivery delivery, Func<int, bool> which)
     {
         SettledRecipient[] settled =
         [
-            .. Enumerable.Range(0, verdicts.Length).Where(i => verdicts[i].Disposition == Disposition.Delivered)
-                .Select(i => new SettledRecipient(attempt.Delivery.Position, attempt.Delivery.Recipients[i].Ordinal)),
+            .. Enumerable.Range(0, delivery.Recipients.Count).Where(which)
+                .Select(i => new SettledRecipient(delivery.Position, delivery.Recipients[i].Ordinal)),
         ];
         for (bool told = false; settled.Length > 0; told = true)
         {
             try
             {
-                _keeper.Settle(attempt.Message, attempt.Delivery.Position, settled);
+                _keeper.Settle(message, delivery.Position, settled);
                 return;
             }
             catch (IOException e)
             {
                 if (!told)
-                    Log.JournalFailed(attempt.Delivery, e.Message);
+                    Log.JournalFailed(delivery, e.Message);
             }
             await Task.Delay(PollInterval, Time, Aborting);
         }
@@ -95,7 +117,7 @@ internal sealed partial class QueueRunner
     {
         Delivery delivery = attempt.Delivery;
         TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
-        Log.AttemptEnded(delivery, attempt.Server, verdicts.Count(v => v.Disposition == Disposition.Delivered),
+        Log.AttemptEnded(delivery, attempt.Peer, verdicts.Count(v => v.Disposition == Disposition.Delivered),
             verdicts.Count(v => v.Disposition == Disposition.Deferred), verdicts.Count(v => v.Disposition == Disposition.Failed), delay, attempt.Duration);
         bool uncertain = false;
         for (int i = 0; i < verdicts.Length; i++)
@@ -106,35 +128,47 @@ internal sealed partial class QueueRunner
             switch (verdicts[i].Disposition)
             {
                 case Disposition.Delivered:
-                    Log.Delivered(delivery, to, attempt.Server, delay, reply);
+                    Log.Delivered(delivery, to, attempt.Peer, delay, reply);
                     break;
                 case Disposition.Deferred:
-                    Log.Deferred(delivery, to, attempt.Server, delay, next, reply);
+                    Log.Deferred(delivery, to, attempt.Peer, delay, next, reply);
                     break;
                 case Disposition.Failed:
-                    Log.Rejected(delivery, to, attempt.Server, delay, next, reply);
+                    Log.Failed(delivery, to, attempt.Peer, delay, verdicts[i].Status.ToString(), reply);
                     break;
             }
         }
         if (uncertain)
-            Log.Uncertain(delivery, attempt.Server, attempt.Outcomes.First(outcome => outcome.Uncertain).ToString());
+            Log.Uncertain(delivery, attempt.Peer, attempt.Outcomes.First(outcome => outcome.Uncertain).ToString());
+        if (attempt.SentEightBit)
+            Log.SentEightBit(delivery, attempt.Peer);
     }
 
-    private void Drop(Delivery delivery)
+    /// <summary>
+    /// Lets a delivery go: rows without open recipients are deleted, the others written with what changed. A row that took its place
+    /// meanwhile keeps what the operator wants of it.
+    /// </summary>
+    private void EndAttempt(Delivery delivery, Func<Delivery, Delivery> change)
     {
-        Row row;
         lock (_gate)
         {
-            if (!_known.Remove(Identity(delivery), out row))
-                return;
+            foreach (Row row in LetGo(delivery))
+            {
+                if (_keeper.StillOpen(row.Delivery) is not { } open)
+                {
+                    Delete(row);
+                    continue;
+                }
+                Delivery after = change(open) with { Replaces = 0 };
+                bool ordered = row.Delivery.Key != delivery.Key;
+                after = after with { Order = ordered ? after.Order : Order.None, Hold = after.Hold || open.Hold };
+                _schedule.Route(after.Route).LastReply = after.LastReply;
+                Write(row.Generation, table => table.Update(after));
+                if (row.Generation == _generation)
+                    Place(after);
+            }
+            _hasNewSummary = true;
         }
-        Forget(row);
-    }
-
-    private void Defer(Delivery before, Delivery after)
-    {
-        lock (_gate)
-            _later.Enqueue(Update(before, after), after.NextAttempt);
         _news.Writer.TryWrite(true);
     }
 
@@ -150,40 +184,47 @@ internal sealed partial class QueueRunner
             return _routes.Named(delivery.Route) is { } route && route.MailServers.Any(server => !_checkList.IsListed(server));
     }
 
+    private DateTimeOffset ExpiryOf(Delivery delivery) =>
+        RetrySchedule.Expiry(delivery.Arrival, delivery.ReversePath.Length == 0, Settings.Client);
+
+    private static Outcome? HostFailure(Attempt attempt, Verdict[] verdicts)
+    {
+        int host = Array.FindIndex(verdicts, verdict => verdict.Disposition == Disposition.Deferred && verdict.Scope == Scope.Host);
+        return host < 0 ? null : attempt.Outcomes[host];
+    }
+
     /// <summary>
     /// A failing host goes on the check list (C2), and what is due for it waits instead of failing one by one (C4).
     /// </summary>
     private void HostFailed(Attempt attempt, Outcome outcome)
     {
         _checkList.DeliveryFailed(attempt.Server, outcome.ToString());
-        Log.CommunicationTimedOut(attempt.Delivery, attempt.Server);
+        Log.CommunicationTimedOut(attempt.Delivery, attempt.Peer);
         lock (_gate)
         {
+            DateTimeOffset now = Time.GetUtcNow();
             foreach (Delivery delivery in QueueOf(attempt.Server).TakeAll())
-                Wait(delivery);
+            {
+                foreach (Row row in LetGo(delivery))
+                {
+                    if (row.Generation == _generation && _keeper.StillOpen(row.Delivery) is { } open)
+                        WaitOn(_schedule.Entry(open), now);
+                }
+            }
         }
     }
 
-    /// <summary>Writes a row that stays; returns it under its present key.</summary>
-    private Delivery Update(Delivery before, Delivery after)
-    {
-        Row row;
-        lock (_gate)
-        {
-            if (!_known.Remove(Identity(before), out row))
-                row = new Row(before.Key, _generation);
-            _known[Identity(after)] = row;
-        }
-        after = after with { Key = row.Key };
-        WriteDown(table => table.Generation == row.Generation && table.Update(after));
-        return after;
-    }
-
-    private void Forget(Row row) => WriteDown(table => table.Generation == row.Generation && table.Delete(row.Key));
+    private void Delete(Row row) => Write(row.Generation, table => table.Delete(row.Delivery.Key));
 
     /// <summary>Many of these share a turn of the lease. What is lost of them in a crash, the done journal makes good.</summary>
-    private void WriteDown(Func<QueueTable, bool> change) =>
-        _ = _store.RunAsync(change).ContinueWith(
-            failed => Log.Unexpected("queue table", failed.Exception!), CancellationToken.None,
-            TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+    private void Write(long generation, Func<QueueTable, bool> change, Action? then = null) =>
+        _ = _store.RunAsync(table => table.Generation == generation && change(table)).ContinueWith(
+            written =>
+            {
+                if (written.IsFaulted)
+                    Log.Unexpected("queue table", written.Exception);
+                else
+                    then?.Invoke();
+            },
+            CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
 }

@@ -4,8 +4,8 @@ using Mfrelay.Core;
 namespace Mfrelay.Client;
 
 /// <summary>
-/// Takes deliveries from the queue table, has each tried when it is due, and writes down what came of it. The schedule is in memory:
-/// new rows are read when the server taps or at the latest after the poll interval, deferred ones wait in a heap by their time.
+/// Takes deliveries from the queue table, has each tried when it is due, and writes down what came of it. The schedule is in memory: new
+/// rows are read when the server taps or at the latest after the poll interval, those that wait are 32 octets each until they are due.
 /// </summary>
 internal sealed partial class QueueRunner : IAsyncDisposable
 {
@@ -17,34 +17,36 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly StateDirectory _directory;
     private readonly QueueStore _store;
     private readonly SpoolKeeper _keeper;
+    private readonly Postmaster _postmaster;
     private readonly WakeSocket _wake;
     private readonly CancellationTokenSource _stopping = new();
     private readonly CancellationTokenSource _aborting = new();
     private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly ITimer _alarm;
+    private readonly Random _chance = Random.Shared;
 
     private readonly Lock _gate = new();
     private readonly Rotation _rotation = new();
     private readonly CheckListKeeper _checkList;
     private readonly Dictionary<string, MailServerQueue> _servers = new(StringComparer.OrdinalIgnoreCase);
-    private readonly PriorityQueue<Delivery, DateTimeOffset> _later = new();
+    private readonly Schedule _schedule = new();
 
-    /// <summary>Every delivery that is in memory, with the row that it has now.</summary>
-    private readonly Dictionary<(SpoolPosition, int), Row> _known = [];
+    /// <summary>What mail servers and the postmaster have in hand, by each of its recipients.</summary>
+    private readonly Dictionary<(SpoolPosition, int Ordinal), InHand> _active = [];
 
     private RouteTable _routes;
-    private long _generation;
-    private long _lastKey;
-    private (DateTime, long) _databaseSeen;
-    private volatile bool _tapped;
+    private MxResolver _mx;
+    private bool _hasNewSummary;
 
     public QueueRunner(Settings settings, StateDirectory directory, MailLog log, TimeProvider time)
     {
         (Settings, _directory, Log, Time) = (settings, directory, log, time);
         _routes = new RouteTable(settings.MailServers);
+        _mx = new MxResolver(settings, time);
         _store = new QueueStore(directory, () => _routes, log, time);
         Reader = new SpoolReader(directory.Spool);
         _keeper = new SpoolKeeper(directory.Spool, Reader, new DoneJournal(directory.Spool));
+        _postmaster = new Postmaster(directory, _store, () => (Settings, _routes), log, time, HasNews);
         _wake = new WakeSocket(settings.RunDirectory, WakeSocket.ClientName);
         _checkList = new CheckListKeeper(this, _store, CheckAsync);
         _alarm = time.CreateTimer(static news => ((Channel<bool>)news!).Writer.TryWrite(true), _news, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -64,7 +66,9 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>Runs until cancelled; then lets running attempts end, within the limit.</summary>
     public async Task RunAsync(CancellationToken cancel)
     {
-        await _checkList.LoadAsync(Settings);
+        await _checkList.LoadAsync();
+        await _postmaster.OpenAsync();
+        Task desk = WorkAtDeskAsync(_stopping.Token);
         await ReadNewAsync();
         Task listening = ListenAsync(_stopping.Token);
         Task keeping = KeepAsync(_stopping.Token);
@@ -72,6 +76,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         while (!cancel.IsCancellationRequested)
         {
             TimeSpan wait = ReleaseDue();
+            ReadDue();
             await WaitAsync(wait, cancel);
             if (reading.IsCompleted)
             {
@@ -87,19 +92,29 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         Task idle = Task.WhenAll(_servers.Values.Select(server => server.WhenIdleAsync()).Append(_checkList.WhenIdleAsync()));
         if (await Task.WhenAny(idle, Task.Delay(Settings.Client.ShutdownTimeout, Time, CancellationToken.None)) != idle)
             await _aborting.CancelAsync();
-        await Task.WhenAll(idle, listening, keeping);
+        await Task.WhenAll(idle, listening, keeping, desk);
     }
 
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
-        _alarm.Dispose();
+        await _alarm.DisposeAsync();
+        _postmaster.Dispose();
         _store.Dispose();
         _keeper.Dispose();
         Reader.Dispose();
         _wake.Dispose();
         _stopping.Dispose();
         _aborting.Dispose();
-        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>A mail server can take more of what is due.</summary>
+    public void HasRoom() => _news.Writer.TryWrite(true);
+
+    /// <summary>There are new rows.</summary>
+    private void HasNews()
+    {
+        _tapped = true;
+        _news.Writer.TryWrite(true);
     }
 
     /// <summary>Passes taps on; the channel holds one, because more say nothing new.</summary>
@@ -110,8 +125,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             while (true)
             {
                 await _wake.WaitAsync(cancel);
-                _tapped = true;
-                _news.Writer.TryWrite(true);
+                HasNews();
             }
         }
         catch (OperationCanceledException)
@@ -126,8 +140,14 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         using var timer = new PeriodicTimer(PollInterval, Time);
         try
         {
+            int ticks = 0;
+            Task summary = Task.CompletedTask;
             for (string last = ""; await timer.WaitForNextTickAsync(cancel);)
+            {
                 last = Keep(last);
+                if (++ticks % SecondsPerSummary == 0 && summary.IsCompleted)
+                    summary = SummarizeAsync();
+            }
         }
         catch (OperationCanceledException)
         {
@@ -152,6 +172,33 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         }
     }
 
+    private const int SecondsPerSummary = 2;
+
+    /// <summary>Writes down what there is, for those who ask; only after something changed.</summary>
+    private async Task SummarizeAsync()
+    {
+        QueueSummary summary;
+        lock (_gate)
+        {
+            if (!_hasNewSummary || !_loading.IsCompleted)
+                return;
+            _hasNewSummary = false;
+            summary = new QueueSummary(Time.GetUtcNow(), _lastKey, _schedule.Summarize(_active.Values.Distinct().Select(hand => hand.Delivery)));
+        }
+        try
+        {
+            await _store.RunAsync(table => table.PutSummary(summary));
+        }
+        catch (Exception e) when (!Stopping.IsCancellationRequested)
+        {
+            Log.Unexpected("queue table", e);
+        }
+        catch
+        {
+            // The table is closed.
+        }
+    }
+
     private async Task WaitAsync(TimeSpan wait, CancellationToken cancel)
     {
         try
@@ -170,113 +217,146 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         _tapped = false;
     }
 
-    /// <summary>Whether the database may hold something new: a look at the file instead of opening it every second.</summary>
-    private bool HasChanged()
-    {
-        var file = new FileInfo(_directory.Database);
-        (DateTime, long) now = file.Exists ? (file.LastWriteTimeUtc, file.Length) : (DateTime.MinValue, 0);
-        bool changed = _databaseSeen != now;
-        _databaseSeen = now;
-        return changed;
-    }
-
-    private async Task ReadNewAsync()
-    {
-        while (true)
-        {
-            long after = _lastKey;
-            long generation = _generation;
-            (long Generation, IReadOnlyList<Delivery> Rows) read =
-                await _store.RunAsync(table => (table.Generation, table.ReadAfter(table.Generation == generation ? after : 0, RowsPerRead)));
-            if (read.Generation != generation)
-            {
-                _generation = read.Generation;
-                _lastKey = 0;
-            }
-            foreach (Delivery row in read.Rows)
-            {
-                _lastKey = row.Key;
-                Take(row);
-            }
-            if (read.Rows.Count < RowsPerRead)
-                return;
-        }
-    }
-
-    /// <summary>
-    /// What stays the same when the table is made again: the deliveries of a message share its recipients out among themselves, so the
-    /// first of them tells which one it is.
-    /// </summary>
-    private static (SpoolPosition, int) Identity(Delivery delivery) => (delivery.Position, delivery.Recipients[0].Ordinal);
-
-    private void Take(Delivery row)
-    {
-        if (_keeper.StillOpen(row) is not { } open)
-        {
-            Forget(new Row(row.Key, _generation));
-            return;
-        }
-        if (Moved(open))
-            return;
-        lock (_gate)
-        {
-            // After a rebuild of the table the same delivery comes under another key.
-            bool isNew = !_known.ContainsKey(Identity(open));
-            _known[Identity(open)] = new Row(row.Key, _generation);
-            if (!isNew)
-                return;
-            if (open.Hold)
-                return;
-            if (open.NextAttempt > Time.GetUtcNow())
-                _later.Enqueue(open, open.NextAttempt);
-            else
-                Dispatch(open);
-        }
-    }
-
-    /// <summary>A key means something in its generation of the table only.</summary>
-    private readonly record struct Row(long Key, long Generation);
-
     /// <summary>Hands out what is due; returns how long until the next is.</summary>
     private TimeSpan ReleaseDue()
     {
         lock (_gate)
         {
             DateTimeOffset now = Time.GetUtcNow();
-            while (_later.TryPeek(out Delivery? delivery, out DateTimeOffset due))
+            while (_schedule.TryTakeDue(now, out Waiting waiting))
             {
-                if (due > now)
-                    return due - now;
-                _later.Dequeue();
-                Dispatch(delivery);
+                if (MustBeRead(waiting, now))
+                    _schedule.Due(waiting);
+                else
+                    WaitOn(waiting, now);
             }
-            return PollInterval;
+            return _schedule.WaitUntilNext(now);
         }
+    }
+
+    /// <summary>
+    /// False for a delivery all of whose mail servers are on the check list (C4), as long as nothing else has to be done with it: then a million
+    /// of them cost next to nothing.
+    /// </summary>
+    private bool MustBeRead(Waiting waiting, DateTimeOffset now) =>
+        _routes.Named(_schedule.RouteOf(waiting).Name) is not { } route
+        || route.MailServers.Any(server => !_checkList.IsListed(server))
+        || now >= RetrySchedule.Expiry(waiting.Arrival, waiting.IsBounce, Settings.Client)
+        || (!waiting.Flags.HasFlag(WaitingFlags.Warned) && RetrySchedule.IsWarningDue(waiting.Arrival, waiting.IsBounce, now, Settings.Client));
+
+    /// <summary>Not tried, because its mail server is on the check list: waits as long as after a failed attempt, and none is counted.</summary>
+    private void WaitOn(Waiting waiting, DateTimeOffset now) =>
+        _schedule.Add(waiting, RetrySchedule.Next(waiting.Attempts, now, waiting.Arrival, waiting.IsBounce, Settings.Client, _chance.NextDouble()));
+
+    /// <summary>
+    /// What becomes of a delivery that is not in hand, by its row: held, due later, or due now and given to a mail server of its route as long as that
+    /// one has room; else it waits in the table for its turn.
+    /// </summary>
+    private void Place(Delivery delivery, bool wasDue = false)
+    {
+        DateTimeOffset now = Time.GetUtcNow();
+        if (delivery.Hold || (!wasDue && delivery.Order == Order.None && delivery.NextAttempt > now))
+            _schedule.Add(_schedule.Entry(delivery), delivery.NextAttempt);
+        else
+            Dispatch(delivery, now);
+        _hasNewSummary = true;
     }
 
     /// <summary>
     /// Gives a delivery that is due to a mail server of its route: the one whose turn it is (C9). One that is on the check list is sent
     /// nothing (C4): the delivery waits for its next time, or takes the next mail server with failover = "next".
     /// </summary>
-    private void Dispatch(Delivery delivery)
+    private void Dispatch(Delivery delivery, DateTimeOffset now)
     {
+        if (delivery.Order == Order.Bounce)
+        {
+            GiveUp(delivery);
+            return;
+        }
         if (_routes.Named(delivery.Route) is not { } route)
         {
             if (Moved(delivery))
                 return;
             Log.NoRoute(delivery);
-            _later.Enqueue(delivery, Time.GetUtcNow() + RetrySchedule.WaitAfter(int.MaxValue, Settings.Client.Retry));
+            WaitOrGiveUp(delivery with { Attempts = int.MaxValue }, now);
             return;
         }
-        if (_rotation.Choose(route, Settings.Client.Failover, _checkList.IsListed) is { } server)
-            QueueOf(server).Add(delivery);
-        else
-            Wait(delivery);
+        MailServer? server = delivery.Order == Order.Flush
+            ? _rotation.Take(route)
+            : _rotation.Choose(route, Settings.Client.Failover, _checkList.IsListed);
+        if (server is null)
+        {
+            WaitOrGiveUp(delivery, now);
+            return;
+        }
+        MailServerQueue queue = QueueOf(server);
+        if (queue.Room <= 0)
+        {
+            _schedule.Due(_schedule.Entry(delivery));
+            return;
+        }
+        Hold(delivery);
+        queue.Add(delivery);
     }
 
-    /// <summary>Not tried, because its mail server is on the check list: waits as long as after a failed attempt, and none is counted.</summary>
-    private void Wait(Delivery delivery) =>
-        _later.Enqueue(delivery, Time.GetUtcNow() + RetrySchedule.WaitAfter(Math.Max(delivery.Attempts, 1), Settings.Client.Retry));
+    private void Hold(Delivery delivery)
+    {
+        var hand = new InHand(delivery, new Row(delivery, _generation));
+        foreach (OpenRecipient recipient in delivery.Recipients)
+            _active[(delivery.Position, recipient.Ordinal)] = hand;
+    }
+
+    /// <summary>The rows that a delivery has now, which is in nobody's hand any more.</summary>
+    private List<Row> LetGo(Delivery delivery)
+    {
+        List<Row> rows = [];
+        foreach (OpenRecipient recipient in delivery.Recipients)
+        {
+            if (_active.Remove((delivery.Position, recipient.Ordinal), out InHand? hand))
+                rows = hand.Rows;
+        }
+        return rows;
+    }
+
+    /// <summary>
+    /// Asked right before an attempt. False: somebody changed the row (held, deleted, sent elsewhere) since it was handed out, and that
+    /// has been done instead.
+    /// </summary>
+    public bool MayBegin(Delivery delivery)
+    {
+        lock (_gate)
+        {
+            if (_active.TryGetValue((delivery.Position, delivery.Recipients[0].Ordinal), out InHand? hand) && hand.Rows is [{ Delivery: var row }]
+                && row.Key == delivery.Key)
+            {
+                return true;
+            }
+            PlaceAgain(delivery);
+            return false;
+        }
+    }
+
+    /// <summary>Back to the schedule: nothing has changed but what others did to its rows.</summary>
+    private void PlaceAgain(Delivery delivery)
+    {
+        foreach (Row row in LetGo(delivery))
+        {
+            if (row.Generation == _generation && _keeper.StillOpen(row.Delivery) is { } open)
+                Place(open);
+        }
+    }
+
+    /// <summary>Not tried now: its sender is told if that has taken long, or for too long.</summary>
+    private void WaitOrGiveUp(Delivery delivery, DateTimeOffset now)
+    {
+        bool isBounce = delivery.ReversePath.Length == 0;
+        if (now >= RetrySchedule.Expiry(delivery.Arrival, isBounce, Settings.Client))
+            GiveUp(delivery);
+        else if (!delivery.Warned && RetrySchedule.IsWarningDue(delivery.Arrival, isBounce, now, Settings.Client))
+            Warn(delivery);
+        else
+            WaitOn(_schedule.Entry(delivery), now);
+    }
 
     private MailServerQueue QueueOf(MailServer server)
     {
@@ -284,5 +364,24 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         if (!_servers.TryGetValue(key, out MailServerQueue? queue))
             _servers[key] = queue = new MailServerQueue(server, this);
         return queue;
+    }
+
+    /// <summary>A row of the table: its key means something in its generation only.</summary>
+    private readonly record struct Row(Delivery Delivery, long Generation);
+
+    /// <summary>A delivery in the hand of a mail server or the postmaster.</summary>
+    /// <param name="delivery">As it was handed out.</param>
+    private sealed class InHand(Delivery delivery, Row row)
+    {
+        public Delivery Delivery { get; } = delivery;
+
+        /// <summary>Its row, or those that took its place meanwhile.</summary>
+        public List<Row> Rows { get; } = [row];
+
+        public void Replace(Row by)
+        {
+            Rows.RemoveAll(row => row.Delivery.Key == by.Delivery.Replaces || row.Generation != by.Generation);
+            Rows.Add(by);
+        }
     }
 }

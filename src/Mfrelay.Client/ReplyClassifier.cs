@@ -35,7 +35,7 @@ internal readonly record struct Verdict(Disposition Disposition, Scope Scope, En
 /// <code>
 ///                          2yz         4yz                 5yz                 421, no reply, no SMTP
 /// connect                  -           -                   -                   deferred  host
-/// greeting, ehlo           -           deferred  host      deferred  host      deferred  host
+/// greeting to auth         -           deferred  host      deferred  host      deferred  host
 /// mail, data               -           deferred  message   failed    message   deferred  host
 /// rcpt                     -           deferred  recipient failed    recipient deferred  host
 /// bdat, final dot          delivered   deferred  message   failed    message   deferred  host (uncertain when the data was out)
@@ -55,9 +55,12 @@ internal static class ReplyClassifier
     {
         (Disposition disposition, Scope scope, EnhancedStatus status) =
             outcome.Reply is { } reply ? OfReply(outcome.Stage, reply) : OfFailure(outcome.Stage, outcome.Failure);
-        bool counts = outcome.Stage > Stage.Ehlo && outcome.Failure != Failure.Cancelled || outcome.Uncertain;
+        bool counts = (outcome.Stage >= Stage.Mail && outcome.Failure != Failure.Cancelled) || outcome.Uncertain || IsOfDns(outcome.Failure);
         return new Verdict(disposition, scope, status, counts);
     }
+
+    /// <summary>Delivery time expired (RFC 3463 3.5), for good.</summary>
+    public static EnhancedStatus Expired { get; } = new(5, 4, 7);
 
     private static (Disposition, Scope, EnhancedStatus) OfReply(Stage stage, Reply reply)
     {
@@ -74,9 +77,13 @@ internal static class ReplyClassifier
         };
     }
 
+    /// <summary>Known before there was a mail server to ask: nothing but its own retry interval makes the message wait.</summary>
+    private static bool IsOfDns(Failure failure) =>
+        failure is Failure.NoSuchDomain or Failure.NullMx or Failure.DnsFailed or Failure.MxLoop or Failure.NoMailServer;
+
     private static Scope ScopeOf(Stage stage) => stage switch
     {
-        Stage.Connect or Stage.Greeting or Stage.Ehlo => Scope.Host,
+        Stage.Connect or Stage.Greeting or Stage.Ehlo or Stage.Tls or Stage.Auth => Scope.Host,
         Stage.Rcpt => Scope.Recipient,
         Stage.Mail or Stage.Data or Stage.Bdat or Stage.FinalDot => Scope.Message,
     };
@@ -94,6 +101,18 @@ internal static class ReplyClassifier
             : (Disposition.Failed, Scope.Message, new(5, 1, 7)),
         Failure.NeedsSmtpUtf8 => (Disposition.Failed, stage == Stage.Rcpt ? Scope.Recipient : Scope.Message, new(5, 6, 7)),
         Failure.TooLarge => (Disposition.Failed, Scope.Message, new(5, 3, 4)),
+        Failure.NeedsEightBit => (Disposition.Failed, Scope.Message, new(5, 6, 3)),
+        Failure.Loop => (Disposition.Failed, Scope.Message, new(5, 4, 6)),
+        Failure.Expired => (Disposition.Failed, Scope.Message, Expired),
+        Failure.Returned => (Disposition.Failed, Scope.Message, new(5, 0, 0)),
+        Failure.TlsFailed => (Disposition.Deferred, Scope.Host, new(4, 7, 5)),
+        Failure.AuthFailed => (Disposition.Deferred, Scope.Host, new(4, 7, 8)),
+        // About the domain of the recipients, not about a mail server that could be checked.
+        Failure.NoSuchDomain => (Disposition.Failed, Scope.Message, new(5, 1, 2)),
+        Failure.NullMx => (Disposition.Failed, Scope.Message, new(5, 1, 10)),
+        Failure.DnsFailed => (Disposition.Deferred, Scope.Message, new(4, 4, 3)),
+        Failure.MxLoop => (Disposition.Failed, Scope.Message, new(5, 4, 6)),
+        Failure.NoMailServer => (Disposition.Failed, Scope.Message, new(5, 4, 4)),
     };
 
     /// <summary>452 is "insufficient system storage" too: that as well is deferred, and no more than this recipient is known to be concerned.</summary>

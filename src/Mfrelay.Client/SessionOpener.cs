@@ -7,21 +7,41 @@ using Mfrelay.Core;
 namespace Mfrelay.Client;
 
 /// <summary>
-/// Opens sessions: connects a socket of our own and has MailKit read the greeting and do EHLO (HELO when that is refused) on it.
+/// Opens sessions: connects a socket of our own, puts TLS on it, and has MailKit read the greeting, do EHLO (HELO when that is refused) and log in.
 /// What MailKit learned is kept, MailKit is not: from then on the connection belongs to <see cref="OutboundSession"/>.
 /// </summary>
-internal sealed class SessionOpener(SessionSettings settings)
+internal sealed partial class SessionOpener(SessionSettings settings)
 {
-    public async Task<Opening> OpenAsync(MailServer server, CancellationToken cancellation)
+    /// <param name="addresses">Where to connect, in this order; null: those of the mail server's host.</param>
+    public async Task<Opening> OpenAsync(MailServer server, CancellationToken cancellation, IReadOnlyList<IPAddress>? addresses = null)
     {
-        (Socket? socket, Outcome failed) = await ConnectAsync(server, cancellation);
+        Opening opening = await TryAsync(server, addresses, server.Tls != TlsMode.None, cancellation);
+        // Of a connection on which TLS did not come about nobody knows what it would do next: the clear gets a new one.
+        bool inTheClear = server.Tls == TlsMode.Opportunistic && opening.Outcome is { Stage: Stage.Tls, Failure: not Failure.Cancelled };
+        return inTheClear ? await TryAsync(server, addresses, withTls: false, cancellation) : opening;
+    }
+
+    private async Task<Opening> TryAsync(MailServer server, IReadOnlyList<IPAddress>? addresses, bool withTls, CancellationToken cancellation)
+    {
+        (Socket? socket, Outcome failed) = await ConnectAsync(server, addresses, cancellation);
         if (socket is null)
             return new Opening(null, failed);
-        var wire = new Wire(socket);
         Opening opening = default;
+        Wire wire = new(socket);
         try
         {
-            return opening = await GreetAsync(wire, server, cancellation);
+            if (withTls && server.Tls == TlsMode.Implicit)
+            {
+                (Wire? secure, failed) = await SecureAsync(socket, server, cancellation);
+                return opening = secure is null ? new Opening(null, failed) : await GreetAsync(wire = secure, server, greeted: false, secured: true, cancellation);
+            }
+            opening = await GreetAsync(wire, server, greeted: false, secured: !withTls, cancellation);
+            if (opening is { Session: null, Outcome.IsOpen: true })
+            {
+                (Wire? secure, failed) = await SecureAsync(socket, server, cancellation);
+                opening = secure is null ? new Opening(null, failed) : await GreetAsync(wire = secure, server, greeted: true, secured: true, cancellation);
+            }
+            return opening;
         }
         finally
         {
@@ -30,19 +50,27 @@ internal sealed class SessionOpener(SessionSettings settings)
         }
     }
 
-    private async Task<Opening> GreetAsync(Wire wire, MailServer server, CancellationToken cancellation)
+    /// <summary>From greeting to login. Without session and outcome: 220 to STARTTLS has come, and the handshake is due.</summary>
+    /// <param name="greeted">The greeting was read before STARTTLS.</param>
+    /// <param name="secured">There is no TLS to come: it is there, or it is not wanted.</param>
+    private async Task<Opening> GreetAsync(Wire wire, MailServer server, bool greeted, bool secured, CancellationToken cancellation)
     {
-        using var stream = new OpeningStream(wire, settings, cancellation);
+        using var stream = new OpeningStream(wire, settings, greeted, cancellation);
         // Disposing the client closes the stream and says nothing to the peer, and closing the stream leaves the socket alone.
         using var client = new SmtpClient { LocalDomain = settings.HostName, Timeout = Timeout.Infinite };
         string? detail = null;
         try
         {
             await client.ConnectAsync(stream, server.Host, server.Port, SecureSocketOptions.None, cancellation);
+            if (!secured && (client.Capabilities.HasFlag(SmtpCapabilities.StartTLS) || server.Tls == TlsMode.Required))
+                return await StartTlsAsync(stream, client.Capabilities, cancellation);
+            if (!stream.OutOfStep && server.Auth != AuthMethod.None && await LogInAsync(stream, client, server, cancellation) is { } why)
+                return new Opening(null, OutcomeOf(stream, null, cancellation, Outcome.Of(Stage.Auth, Failure.AuthFailed, detail: why)));
             if (!stream.OutOfStep)
                 return new Opening(new OutboundSession(wire, client.Capabilities, client.MaxSize, settings), default);
         }
-        catch (Exception e) when (e is SmtpCommandException or SmtpProtocolException or IOException or SocketException or OperationCanceledException)
+        catch (Exception e) when (e is SmtpCommandException or SmtpProtocolException or IOException or SocketException or OperationCanceledException
+            or AuthenticationException)
         {
             detail = (e as SocketException ?? e.InnerException as SocketException)?.Message;
         }
@@ -50,7 +78,7 @@ internal sealed class SessionOpener(SessionSettings settings)
     }
 
     /// <summary>Judges by what was on the wire, not by which exception MailKit made of it.</summary>
-    private static Outcome OutcomeOf(OpeningStream stream, string? detail, CancellationToken cancellation)
+    private static Outcome OutcomeOf(OpeningStream stream, string? detail, CancellationToken cancellation, Outcome otherwise = default)
     {
         if (cancellation.IsCancellationRequested)
             return Outcome.Of(stream.Stage, Failure.Cancelled);
@@ -58,19 +86,21 @@ internal sealed class SessionOpener(SessionSettings settings)
             return Outcome.Of(stream.Stage, reply);
         if (stream.Failure != Failure.None)
             return Outcome.Of(stream.Stage, stream.Failure);
+        if (!otherwise.IsOpen)
+            return otherwise;
         // A whole reply that is neither an error nor what was due (354 for a greeting), or one too many; otherwise the socket broke.
         return Outcome.Of(stream.Stage, stream.LastReply is not null ? Failure.Garbage : Failure.Closed, detail: detail);
     }
 
     /// <summary>Connects to the first address that answers, in the order of the resolver.</summary>
-    private async Task<(Socket? Socket, Outcome Failed)> ConnectAsync(MailServer server, CancellationToken cancellation)
+    private async Task<(Socket? Socket, Outcome Failed)> ConnectAsync(
+        MailServer server, IReadOnlyList<IPAddress>? addresses, CancellationToken cancellation)
     {
-        IPAddress[] addresses;
         Outcome failed = Outcome.Of(Stage.Connect, Failure.Unreachable, detail: "no address");
         try
         {
             using CancellationTokenSource deadline = Within(settings.ConnectTimeout, cancellation);
-            addresses = IPAddress.TryParse(server.Host, out IPAddress? literal)
+            addresses ??= IPAddress.TryParse(server.Host, out IPAddress? literal)
                 ? [literal]
                 : await Dns.GetHostAddressesAsync(server.Host, deadline.Token);
         }
@@ -78,13 +108,18 @@ internal sealed class SessionOpener(SessionSettings settings)
         {
             return (null, ConnectFailure(e, cancellation));
         }
+        IPAddress? source = IPAddress.TryParse(server.SourceAddress, out IPAddress? own) ? own : null;
         foreach (IPAddress address in addresses)
         {
+            if (source is not null && source.AddressFamily != address.AddressFamily)
+                continue;
             Socket? socket = null;
             try
             {
                 // Without NoDelay every second small write waits for a delayed ACK: 23 messages/s instead of thousands.
                 socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+                if (source is not null)
+                    socket.Bind(new IPEndPoint(source, 0));
                 using CancellationTokenSource deadline = Within(settings.ConnectTimeout, cancellation);
                 await socket.ConnectAsync(new IPEndPoint(address, server.Port), deadline.Token);
                 return (socket, default);

@@ -29,17 +29,40 @@ internal sealed record SessionSettings
     /// <summary>RFC 5321 4.5.3.1.8: every server takes 100. Whoever starts a transaction cuts by it.</summary>
     public int MaxRecipientsPerTransaction { get; init; } = 100;
 
+    /// <summary>What becomes of 8-bit mail data when the mail server does not say 8BITMIME.</summary>
+    public EightBitPolicy EightBit { get; init; } = EightBitPolicy.Send;
+
     /// <summary>Octets in which large mail data is read and sent.</summary>
     public int DataBlock { get; init; } = 128 * 1024;
 
-    public static SessionSettings Of(Settings settings) => new()
+    /// <summary>How long an idle session is kept.</summary>
+    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Transactions of one session; 0: no limit.</summary>
+    public int MessagesPerSession { get; init; } = 100;
+
+    /// <summary>0: no limit.</summary>
+    public int MessagesPerSecond { get; init; }
+
+    /// <summary>What holds for one mail server: its own settings, and those of [client] where it has none.</summary>
+    public static SessionSettings Of(Settings settings, MailServer server)
     {
-        HostName = settings.HostName,
-        ConnectTimeout = settings.Client.ConnectTimeout,
-        GreetingTimeout = settings.Client.GreetingTimeout,
-        CommandTimeout = settings.Client.CommandTimeout,
-        DataTimeout = settings.Client.DataTimeout,
-        FinalDotTimeout = settings.Client.FinalDotTimeout,
-        MaxRecipientsPerTransaction = settings.Client.MaxRecipientsPerTransaction,
-    };
+        ClientSettings client = settings.Client;
+        return new SessionSettings
+        {
+            HostName = server.EhloName.Length > 0 ? server.EhloName : settings.HostName,
+            ConnectTimeout = Own(server.ConnectTimeout, client.ConnectTimeout),
+            GreetingTimeout = Own(server.GreetingTimeout, client.GreetingTimeout),
+            CommandTimeout = Own(server.CommandTimeout, client.CommandTimeout),
+            DataTimeout = Own(server.DataTimeout, client.DataTimeout),
+            FinalDotTimeout = Own(server.FinalDotTimeout, client.FinalDotTimeout),
+            IdleTimeout = Own(server.IdleTimeout, client.IdleTimeout),
+            MessagesPerSession = server.MessagesPerSession > 0 ? server.MessagesPerSession : client.MessagesPerSession,
+            MessagesPerSecond = server.MessagesPerSecond,
+            EightBit = client.EightBit,
+            MaxRecipientsPerTransaction = client.MaxRecipientsPerTransaction,
+        };
+    }
+
+    private static TimeSpan Own(TimeSpan own, TimeSpan ofClient) => own > TimeSpan.Zero ? own : ofClient;
 }

@@ -51,6 +51,18 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
         }
     }
 
+    /// <summary>Somebody else has journaled that all recipients of a row are settled (an operator deleted it): known here as well.</summary>
+    public void Forget(Delivery delivery)
+    {
+        lock (_gate)
+        {
+            _hasNews = true;
+            Segment segment = SegmentOf(delivery.Position.Segment);
+            foreach (OpenRecipient recipient in delivery.Recipients)
+                segment.Settled.Add(delivery.Position.Offset, recipient.Ordinal);
+        }
+    }
+
     /// <summary>
     /// Removes every sealed segment whose recipients are all settled. Called every second; looks when something was settled since, and
     /// else now and then, because the server may have sealed a segment after that.

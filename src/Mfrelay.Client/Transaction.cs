@@ -83,6 +83,8 @@ internal sealed partial class Transaction
             Settle(Outcome.Of(Stage.Mail, Failure.UnsafeAddress));
         else if (_session.MaxSize > 0 && _message.Size > _session.MaxSize)
             Settle(Outcome.Of(Stage.Mail, Failure.TooLarge));
+        else if (_session.Settings.EightBit == EightBitPolicy.Bounce && _message.EightBit && !_session.Has(SmtpCapabilities.EightBitMime))
+            Settle(Outcome.Of(Stage.Mail, Failure.NeedsEightBit));
         else if (utf8Missing && !IsAscii(envelope.ReversePath))
             Settle(Outcome.Of(Stage.Mail, Failure.NeedsSmtpUtf8));
 

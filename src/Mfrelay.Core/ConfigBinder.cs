@@ -61,6 +61,7 @@ internal sealed class ConfigBinder(List<ConfigError> errors)
         {
             if (array.Items.Count == 0 && setting.Attribute.NotEmpty)
                 Report(node, name, $"the list is empty; write at least one, such as {SettingValue.Format(setting.Default!)}");
+            _places[path] = node.Place;
             foreach (ConfigNode item in array.Items)
             {
                 if (BindValue(setting, item, name, $"{path}[{items.Count}]") is { } value)

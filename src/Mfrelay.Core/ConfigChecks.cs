@@ -10,6 +10,28 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
         CheckListeners();
         CheckDuplicateMailServers();
         CheckLoops();
+        CheckMx();
+        for (int i = 0; i < settings.MailServers.Count; i++)
+        {
+            string path = $"mail_server[{i}]";
+            if (settings.MailServers[i] is { Host: not null } server)
+                new SecurityChecks(server, (key, message) => Report(GivenAs(path, key), $"mail_server.{key}", message), binder.PlaceOf(path + ".port") is not null).Run();
+        }
+    }
+
+    /// <summary>The setting, the first item of a list, or the entry as a whole where it is not given.</summary>
+    private string GivenAs(string entry, string key) =>
+        binder.PlaceOf($"{entry}.{key}") is not null ? $"{entry}.{key}" : binder.PlaceOf($"{entry}.{key}[0]") is not null ? $"{entry}.{key}[0]" : entry;
+
+    private void CheckMx()
+    {
+        var domains = settings.MailServers.Where(server => server.Domain is not null).CountBy(server => server.Domain, StringComparer.OrdinalIgnoreCase)
+            .ToDictionary(StringComparer.OrdinalIgnoreCase);
+        for (int i = 0; i < settings.MailServers.Count; i++)
+        {
+            if (settings.MailServers[i] is { Host: not null, IsMx: true, Domain: { } domain } && domains[domain] > 1)
+                Report($"mail_server[{i}].host", "mail_server.host", $"host = \"mx\" must be the only entry of {domain}: its MX records name all mail servers");
+        }
     }
 
     private void CheckListeners()
@@ -19,6 +41,12 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
         {
             if (listen.Take(i).Contains(listen[i]))
                 Report($"server.listen[{i}]", "server.listen", $"\"{listen[i]}\" is there twice; write each address and port once");
+        }
+        IReadOnlyList<ListenerSettings> tables = settings.Listeners;
+        for (int i = 0; i < tables.Count; i++)
+        {
+            if (tables[i].Address is { } address && (listen.Contains(address) || tables.Take(i).Any(other => address.Equals(other.Address))))
+                Report($"listener[{i}].address", "listener.address", $"\"{address}\" is there twice; write each address and port once");
         }
     }
 
@@ -45,7 +73,7 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
         for (int i = 0; i < settings.MailServers.Count; i++)
         {
             MailServer server = settings.MailServers[i];
-            if (server.Host is not null && settings.Server.Listen.FirstOrDefault(listener => IsSelf(server, listener)) is { } self)
+            if (server.Host is not null && settings.EndPoints.FirstOrDefault(listener => IsSelf(server, listener)) is { } self)
             {
                 Report($"mail_server[{i}].host", "mail_server.host",
                     $"{server.Address} is this relay itself, which listens on {self}: mail would loop; write another server or another port");

@@ -14,7 +14,10 @@ public static class ConfigFile
     /// <summary>Never throws: every error of every file is in the result. May ask DNS for the machine's name when no file has host_name.</summary>
     public static ConfigLoad Load(string path) => Load(path, HostName.OfMachine);
 
-    internal static ConfigLoad Load(string path, Func<string> machineName)
+    /// <param name="withUsers">False: server.users_file need not be there.</param>
+    public static ConfigLoad Load(string path, bool withUsers) => Load(path, HostName.OfMachine, withUsers);
+
+    internal static ConfigLoad Load(string path, Func<string> machineName, bool withUsers = true)
     {
         var errors = new List<ConfigError>();
         var settings = new Settings();
@@ -27,11 +30,17 @@ public static class ConfigFile
         }
         if (binder.PlaceOf("host_name") is null)
             settings = settings with { HostName = CheckedName(machineName(), path, errors) };
+        // Who writes [[listener]] tables alone does not want port 25 besides.
+        if (settings.Listeners.Count > 0 && binder.PlaceOf("server.listen") is null)
+            settings = settings with { Server = settings.Server with { Listen = [] } };
+        var warnings = new List<ConfigError>();
         new ConfigChecks(settings, binder, path, errors).Run();
+        new DoorChecks(settings, binder, path, errors, warnings).Run(withUsers);
         return new ConfigLoad
         {
             Settings = errors.Count == 0 ? settings : null,
             Errors = [.. errors.OrderBy(error => files.IndexOf(error.File)).ThenBy(error => error.Line)],
+            Warnings = warnings,
         };
     }
 

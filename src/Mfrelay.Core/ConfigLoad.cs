@@ -13,6 +13,9 @@ public sealed record ConfigLoad
 
     /// <summary>In the order of the files and lines.</summary>
     public required IReadOnlyList<ConfigError> Errors { get; init; }
+
+    /// <summary>What is allowed, and probably not meant.</summary>
+    public IReadOnlyList<ConfigError> Warnings { get; init; } = [];
 }
 
 /// <summary>One thing that is wrong with a config.</summary>

@@ -68,6 +68,9 @@ internal static class ConfigSyntax
         {
             if (table.Find(key) is not { } node)
                 table.Add(key, node = new ConfigTable(place));
+            // "a = []" and then "[a.b]": the table becomes an item of the wrong kind, which the binder reports.
+            if (node is ConfigArray { Items.Count: 0 } empty)
+                empty.Items.Add(new ConfigTable(place));
             table = (ConfigTable)(node is ConfigArray array ? array.Items[^1] : node);
         }
         return table;

@@ -39,6 +39,33 @@ public sealed record Delivery
 
     /// <summary>What the last attempt ended with, for people to read; empty before the first.</summary>
     public string LastReply { get; init; } = "";
+
+    /// <summary>The sender has been told that it takes long.</summary>
+    public bool Warned { get; init; }
+
+    /// <summary>What an operator wants done with it, once.</summary>
+    public Order Order { get; init; }
+
+    /// <summary>
+    /// The key of the row whose place this one took, 0 for none: mf-smtp-client reads new keys, so whoever else changes a row puts it back
+    /// under a new one (<see cref="QueueTable.Replace"/>).
+    /// </summary>
+    public long Replaces { get; init; }
+}
+
+/// <summary>An operator's order. The numbers are on disk.</summary>
+public enum Order
+{
+    None = 0,
+
+    /// <summary>One attempt now, even where its mail server is on the check list.</summary>
+    Flush = 1,
+
+    /// <summary>Back to the sender, now.</summary>
+    Bounce = 2,
+
+    /// <summary>Deleted: the done journal has it already, this row is only to tell mf-smtp-client. Not to be shown.</summary>
+    Delete = 3,
 }
 
 /// <param name="Ordinal">Which recipient of the envelope this is, from 0: the done journal names it by this number.</param>

@@ -18,6 +18,8 @@ public static class Duration
     public static bool TryParse(ReadOnlySpan<char> text, out TimeSpan value)
     {
         value = default;
+        if (text is "0")
+            return true;
         int digits = text.IndexOfAnyExceptInRange('0', '9');
         if (digits <= 0 || !long.TryParse(text[..digits], NumberStyles.None, CultureInfo.InvariantCulture, out long number))
             return false;

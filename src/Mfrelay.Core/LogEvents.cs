@@ -63,6 +63,40 @@ public static class LogEvents
     public static readonly LogEvent Listening = new("INFO_a104", ["address"],
         "接続の受け付けを開始しました。 {address}", "Listening. {address}");
 
+    // The door of mf-smtp-server: TLS, AUTH, limits (a11x to a19x, a31x to a39x)
+
+    public static readonly LogEvent Authenticated = new("INFO_a111", ["client", "user", "mechanism"],
+        "認証に成功しました。 client={client} user={user} mechanism={mechanism}", "Authenticated. client={client} user={user} mechanism={mechanism}");
+
+    public static readonly LogEvent CertificateLoaded = new("INFO_a112", ["file", "until"],
+        "証明書を読み込みました。 {file} 有効期限={until}", "The certificate was loaded. {file} until={until}");
+
+    public static readonly LogEvent LimitReached = new("WARN_a311", ["limit", "client"],
+        "制限に達しました。 limit={limit} client={client}", "A limit was reached. limit={limit} client={client}");
+
+    public static readonly LogEvent AuthFailed = new("WARN_a312", ["client", "user", "mechanism"],
+        "認証に失敗しました。 client={client} user={user} mechanism={mechanism}", "Authentication failed. client={client} user={user} mechanism={mechanism}");
+
+    public static readonly LogEvent TlsFailed = new("WARN_a313", ["client", "reason"],
+        "TLSを開始できませんでした。 client={client} ({reason})", "TLS could not be started. client={client} ({reason})");
+
+    public static readonly LogEvent PlaintextDropped = new("WARN_a314", ["client", "octets"],
+        "STARTTLSの後に暗号化されていないデータを受信したため破棄しました。 client={client} octets={octets}",
+        "Plaintext behind STARTTLS was thrown away. client={client} octets={octets}");
+
+    public static readonly LogEvent ProxyRefused = new("WARN_a315", ["client", "reason"],
+        "PROXYヘッダーを受け付けられないため切断しました。 client={client} ({reason})", "Closed: no PROXY header that is believed. client={client} ({reason})");
+
+    public static readonly LogEvent CertificateBad = new("WARN_a316", ["file", "reason"],
+        "証明書を読み込めません。以前の証明書があればそれを使用します。 {file} ({reason})",
+        "The certificate cannot be loaded; an older one stays in use if there is one. {file} ({reason})");
+
+    public static readonly LogEvent UsersBad = new("WARN_a317", ["file", "reason"],
+        "ユーザーファイルを読み込めません。誰も認証できません。 {file} ({reason})", "The users file cannot be read; nobody can authenticate. {file} ({reason})");
+
+    public static readonly LogEvent ConfigWarning = new("WARN_a318", ["warning"],
+        "設定に関する警告です。 {warning}", "A warning about the config. {warning}");
+
     // Health, mf-smtp-server (S3 to S6)
 
     public static readonly LogEvent CheckStarts = new("INFO_a202", ["address", "domain"],
@@ -108,9 +142,25 @@ public static class LogEvents
         "{id} 送信を延期しました。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}",
         "{id} deferred. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}");
 
-    public static readonly LogEvent Rejected = new("WARN_b104", ["id", "from", "to", "host", "port", "size", "delay", "next", "reply"],
-        "{id} 送信先に拒否されました。キューに残して再送します。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}",
-        "{id} refused by the mail server; kept in the queue and tried again. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} next={next} reply={reply}");
+    public static readonly LogEvent Failed = new("WARN_b108", ["id", "from", "to", "host", "port", "size", "delay", "status", "reply"],
+        "{id} 配送できません。再送は行いません。 from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} status={status} reply={reply}",
+        "{id} failed; not tried again. from=<{from}> to=<{to}> host={host} port={port} size={size} delay={delay} status={status} reply={reply}");
+
+    public static readonly LogEvent NoticeQueued = new("INFO_b109", ["id", "notice", "to", "count", "kind"],
+        "{id} 送信者への通知をキューに入れました。 {notice} to=<{to}> nrcpt={count} kind={kind}",
+        "{id} a notice to the sender was queued. {notice} to=<{to}> nrcpt={count} kind={kind}");
+
+    public static readonly LogEvent BounceDropped = new("WARN_b110", ["id", "to", "status", "reply"],
+        "{id} 送信者のないメール (エラー通知など) を配送できないため破棄しました。 to=<{to}> status={status} reply={reply}",
+        "{id} mail with the null reverse-path cannot be delivered and was dropped. to=<{to}> status={status} reply={reply}");
+
+    public static readonly LogEvent NoticeFailed = new("WARN_b111", ["id", "reason"],
+        "{id} 送信者への通知をキューに入れられません。メールはキューに残します。 ({reason})",
+        "{id} a notice to the sender cannot be queued; the message stays in the queue. ({reason})");
+
+    public static readonly LogEvent SentEightBit = new("INFO_b112", ["id", "host", "port"],
+        "{id} 8BITMIME に対応していないサーバーへ 8 ビットのメールをそのまま送信しました。 host={host} port={port}",
+        "{id} 8-bit mail was sent as it is to a mail server without 8BITMIME. host={host} port={port}");
 
     public static readonly LogEvent Uncertain = new("WARN_b105", ["id", "from", "host", "port", "reason"],
         "{id} 送信の最終応答を受信できませんでした。重複して届く可能性があります。 from=<{from}> host={host} port={port} ({reason})",

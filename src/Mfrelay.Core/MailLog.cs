@@ -122,6 +122,17 @@ public sealed class MailLog : IDisposable
     public void SessionLost(string client, string from, string stage, string reason) =>
         Write(LogEvents.SessionLost, client, from, stage, reason);
 
+    public void Authenticated(string client, string user, string mechanism) => Write(LogEvents.Authenticated, client, user, mechanism);
+    public void AuthFailed(string client, string user, string mechanism) => Write(LogEvents.AuthFailed, client, user, mechanism);
+    public void LimitReached(string limit, string client) => Write(LogEvents.LimitReached, limit, client);
+    public void TlsFailed(string client, string reason) => Write(LogEvents.TlsFailed, client, reason);
+    public void PlaintextDropped(string client, long octets) => Write(LogEvents.PlaintextDropped, client, octets);
+    public void ProxyRefused(string client, string reason) => Write(LogEvents.ProxyRefused, client, reason);
+    public void CertificateLoaded(string file, DateTimeOffset until) => Write(LogEvents.CertificateLoaded, file, Time(until));
+    public void CertificateBad(string file, string reason) => Write(LogEvents.CertificateBad, file, reason);
+    public void UsersBad(string file, string reason) => Write(LogEvents.UsersBad, file, reason);
+    public void ConfigWarning(ConfigError warning) => Write(LogEvents.ConfigWarning, warning);
+
     public void AttemptEnded(Delivery delivery, MailServer server, int delivered, int deferred, int failed, TimeSpan delay, TimeSpan duration) =>
         Write(LogEvents.AttemptEnded, delivery.Id, delivery.ReversePath, server.Host, server.Port, delivered, deferred, failed,
             delivery.Size, Seconds(delay), Seconds(duration));
@@ -132,8 +143,16 @@ public sealed class MailLog : IDisposable
     public void Deferred(Delivery delivery, string to, MailServer server, TimeSpan delay, DateTimeOffset next, string reply) =>
         Write(LogEvents.Deferred, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), Time(next), reply);
 
-    public void Rejected(Delivery delivery, string to, MailServer server, TimeSpan delay, DateTimeOffset next, string reply) =>
-        Write(LogEvents.Rejected, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), Time(next), reply);
+    /// <param name="server">Null when none was tried.</param>
+    public void Failed(Delivery delivery, string to, MailServer? server, TimeSpan delay, string status, string reply) =>
+        Write(LogEvents.Failed, delivery.Id, delivery.ReversePath, to, server?.Host ?? "-", server?.Port ?? 0, delivery.Size, Seconds(delay), status, reply);
+
+    public void NoticeQueued(QueueId id, QueueId notice, string to, int count, string kind) =>
+        Write(LogEvents.NoticeQueued, id, notice, to, count, kind);
+
+    public void BounceDropped(QueueId id, string to, string status, string reply) => Write(LogEvents.BounceDropped, id, to, status, reply);
+    public void NoticeFailed(QueueId id, string reason) => Write(LogEvents.NoticeFailed, id, reason);
+    public void SentEightBit(Delivery delivery, MailServer server) => Write(LogEvents.SentEightBit, delivery.Id, server.Host, server.Port);
 
     public void Uncertain(Delivery delivery, MailServer server, string reason) =>
         Write(LogEvents.Uncertain, delivery.Id, delivery.ReversePath, server.Host, server.Port, reason);

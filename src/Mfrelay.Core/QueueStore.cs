@@ -1,4 +1,5 @@
 using LiteDB;
+using LiteDB.Engine;
 
 namespace Mfrelay.Core;
 
@@ -24,6 +25,7 @@ public sealed class QueueStore : IDisposable
     private readonly Lease _lease;
     private readonly Thread _thread;
     private readonly Intake<Work> _intake = new();
+    private readonly List<FileStream> _open = [];
     private bool _full;
 
     /// <param name="routes">Asked when the table is made again: recipients are then routed anew.</param>
@@ -72,17 +74,29 @@ public sealed class QueueStore : IDisposable
         }
     }
 
-    /// <summary>Turns of the lease until this batch, and what arrives meanwhile, is done.</summary>
+    /// <summary>
+    /// Turns of the lease until this batch, and what arrives meanwhile, is done. Without room on the disk, changes wait and reading goes on:
+    /// deliveries are what makes room.
+    /// </summary>
     private void TakeTurns(List<Work> batch)
     {
         bool madeAgain = false;
-        while (batch.Count > 0)
+        List<Work> parked = [];
+        while (batch.Count + parked.Count > 0)
         {
-            bool wait = false;
+            bool wait = parked.Count > 0;
+            if (wait && batch.Count == 0)
+            {
+                batch = [.. parked, .. _intake.Take([], out _)];
+                parked = [];
+            }
+            if (wait)
+                Pause();
+            wait = false;
             _lease.Enter();
             try
             {
-                UseDatabase(ref batch, ref madeAgain);
+                UseDatabase(ref batch, parked, ref madeAgain);
             }
             catch (Exception e) when (SpoolWriter.Passes(e) && !_intake.IsStopping)
             {
@@ -106,20 +120,26 @@ public sealed class QueueStore : IDisposable
                 _lease.Leave();
             }
             if (wait)
-#pragma warning disable VSTHRD002 // a thread of our own, which has nothing else to do
-                Task.Delay(FullDiskPause, _time).Wait();
-#pragma warning restore VSTHRD002
+                Pause();
         }
     }
 
-    /// <summary>One turn: <paramref name="batch"/> and what follows until nothing waits here or somebody else wants in; then it is what is left.</summary>
-    private void UseDatabase(ref List<Work> batch, ref bool madeAgain)
+    private void Pause()
     {
-        LiteDatabase database = FromLiteDb(Open);
+#pragma warning disable VSTHRD002 // a thread of our own, which has nothing else to do
+        Task.Delay(FullDiskPause, _time).Wait();
+#pragma warning restore VSTHRD002
+    }
+
+    /// <summary>One turn: <paramref name="batch"/> and what follows until nothing waits here or somebody else wants in; then it is what is left.</summary>
+    private void UseDatabase(ref List<Work> batch, List<Work> parked, ref bool madeAgain)
+    {
         DatabaseState before = _lease.ReadState();
         DatabaseState state;
+        LiteDatabase? database = null;
         try
         {
+            database = FromLiteDb(Open);
             var table = new QueueTable(database, long.MaxValue);
             state = table.State;
             if (state.IsOlderThan(before))
@@ -128,11 +148,12 @@ public sealed class QueueStore : IDisposable
                 state = Fill(database, before.Generation) ?? state;
             do
             {
-                state = Execute(database, batch) ?? state;
-                madeAgain = _full = false;
+                state = Execute(database, batch, parked) ?? state;
+                madeAgain = false;
+                _full = parked.Count > 0;
                 foreach (Work done in batch)
                     done.Succeed();
-                batch = _intake.Take([], out _);
+                batch = parked.Count > 0 ? [] : _intake.Take([], out _);
             }
             while (batch.Count > 0 && !_lease.Wanted());
         }
@@ -147,30 +168,44 @@ public sealed class QueueStore : IDisposable
     private LiteDatabase Open()
     {
         // LiteDB would lay the log of a lost database over a new one.
-        if (!File.Exists(_directory.Database) && File.Exists(LogFile))
+        if (!File.Exists(_directory.Database) && new FileInfo(LogFile) is { Exists: true, Length: > 0 })
             File.Move(LogFile, FreeName(LogFile));
         // LiteDB takes a file without a whole page for a new one and overwrites it.
         if (new FileInfo(_directory.Database) is { Exists: true, Length: > 0 and < PageSize } file)
             throw new BrokenTableException($"it has {file.Length} octets");
-        return new LiteDatabase(new ConnectionString { Filename = _directory.Database, Connection = ConnectionType.Direct });
+        return new LiteDatabase(new LiteEngine(new EngineSettings { DataStream = OpenFile(_directory.Database), LogStream = OpenFile(LogFile) }));
+    }
+
+    /// <summary>
+    /// Streams of our own instead of LiteDB's: it would fsync the file each time it is closed, which is with every turn, and its durability is not
+    /// needed. 0: it does its own buffering, by pages.
+    /// </summary>
+    private FileStream OpenFile(string path)
+    {
+        var stream = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+        _open.Add(stream);
+        return stream;
     }
 
     private string LogFile => Path.Combine(_directory.Root, "mfrelay-log.db");
 
-    private static void Close(LiteDatabase database)
+    private void Close(LiteDatabase? database)
     {
         try
         {
-            database.Dispose();
+            database?.Dispose();
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             // What it did not write any more, the next turn misses and makes again.
         }
+        foreach (FileStream stream in _open)
+            stream.Dispose();
+        _open.Clear();
     }
 
     /// <summary>Runs the batch in one transaction, without those that fail for a reason of their own. The new state, if anything changed.</summary>
-    private DatabaseState? Execute(LiteDatabase database, List<Work> batch)
+    private DatabaseState? Execute(LiteDatabase database, List<Work> batch, List<Work> parked)
     {
         while (batch.Count > 0)
         {
@@ -180,7 +215,17 @@ public sealed class QueueStore : IDisposable
                 return InTransaction(database, 0, table =>
                 {
                     for (failed = 0; failed < batch.Count; failed++)
-                        batch[failed].Run(table);
+                    {
+                        try
+                        {
+                            batch[failed].Run(table);
+                        }
+                        catch (NoRoomException e) when (!_intake.IsStopping)
+                        {
+                            // Thrown before the first change of the transaction: it has nothing to undo.
+                            Park(batch, failed--, parked, e);
+                        }
+                    }
                 });
             }
             catch (Exception e) when (failed < batch.Count && BrokenTableException.IsBroken(e))
@@ -190,6 +235,15 @@ public sealed class QueueStore : IDisposable
             }
         }
         return null;
+    }
+
+    private void Park(List<Work> batch, int index, List<Work> parked, NoRoomException reason)
+    {
+        parked.Add(batch[index]);
+        batch.RemoveAt(index);
+        if (!_full)
+            _log.StoreHasNoRoom(_directory.Database, reason.Message);
+        _full = true;
     }
 
     /// <summary>Lets a work item bring the table up to the spool, within its own transaction.</summary>
@@ -235,7 +289,7 @@ public sealed class QueueStore : IDisposable
     private void EnsureRoom()
     {
         if (new DriveInfo(_directory.Root).AvailableFreeSpace < RoomToChange)
-            throw SpoolWriter.NoRoom($"less than {RoomToChange >> 20} MiB are free");
+            throw new NoRoomException($"less than {RoomToChange >> 20} MiB are free");
     }
 
     private static T FromLiteDb<T>(Func<T> act)
@@ -255,7 +309,7 @@ public sealed class QueueStore : IDisposable
         string aside = FreeName(_directory.Database);
         try
         {
-            if (File.Exists(LogFile))
+            if (new FileInfo(LogFile) is { Exists: true, Length: > 0 })
                 File.Move(LogFile, FreeName(LogFile));
             if (Directory.Exists(_directory.Database))
                 Directory.Move(_directory.Database, aside);

@@ -6,7 +6,8 @@ namespace Mfrelay.Core;
 /// The queue table during one turn of the lease: an index of the spool in mfrelay.db. Used inside <see cref="QueueStore.RunAsync"/> only.
 /// <code>
 /// queue: _id key, q queue id, s segment, o offset, z size, a arrival (ms), f reverse-path, r route, n ordinals, t forward-paths,
-///        and when not their default: k attempts, x next attempt (ms), h hold, l last reply
+///        and when not their default: k attempts, x next attempt (ms), h hold, l last reply, w sender warned of the delay, u order,
+///        p the key of the row whose place this one took
 /// meta:  _id 1, v version, g generation, c changes, f filled, k next key, s0 o0 s1 o1 how far the segments of server and client are indexed
 /// </code>
 /// Field names and numbers are frozen by a test. The key ascends, so "what is new" is a range of the primary index; there is no other index.
@@ -28,6 +29,7 @@ public sealed partial class QueueTable
     {
         _queue = database.GetCollection("queue", BsonAutoId.Int64);
         _health = database.GetCollection("health");
+        _summary = database.GetCollection("summary");
         _metaCollection = database.GetCollection("meta", BsonAutoId.Int32);
         _beforeChange = beforeChange;
         _meta = FromLiteDb(newGeneration, static (table, generation) => table._metaCollection.FindById(MetaId) is { } meta
@@ -67,6 +69,8 @@ public sealed partial class QueueTable
 
     public void SetMark(SpoolOwner owner, SpoolPosition end)
     {
+        if (Mark(owner) == end)
+            return;
         BeginChange();
         _meta[$"s{(int)owner}"] = end.Segment;
         _meta[$"o{(int)owner}"] = end.Offset;
@@ -123,6 +127,46 @@ public sealed partial class QueueTable
         BeginChange();
         return FromLiteDb(key, static (table, key) => table._queue.Delete(key));
     }
+
+    /// <summary>
+    /// How anybody but mf-smtp-client changes a row: it goes, and what takes its place comes under new keys, which mf-smtp-client reads as
+    /// news. False when the row is gone.
+    /// </summary>
+    public bool Replace(long key, params IReadOnlyList<Delivery> rows)
+    {
+        if (!Delete(key))
+            return false;
+        Insert(rows.Select(row => row with { Replaces = key }));
+        return true;
+    }
+
+    /// <summary>The key that the next row will have.</summary>
+    public long NextKey => _meta["k"].AsInt64;
+
+    /// <summary>The last rows below a key, in ascending order.</summary>
+    public IReadOnlyList<Delivery> ReadBefore(long key, int limit) =>
+        FromLiteDb((key, limit), static (table, range) =>
+        {
+            Delivery[] rows = table._queue.Query().Where(BsonExpression.Create("_id < @0", range.key)).OrderByDescending(ById)
+                .Limit(range.limit).ToEnumerable().Select(FromBson).ToArray();
+            Array.Reverse(rows);
+            return rows;
+        });
+
+    private static readonly BsonExpression ById = BsonExpression.Create("_id");
+
+    /// <summary>Those of some rows that are there.</summary>
+    public IReadOnlyList<Delivery> Read(IReadOnlyList<long> keys) =>
+        FromLiteDb(keys, static (table, keys) =>
+        {
+            var rows = new List<Delivery>(keys.Count);
+            foreach (long key in keys)
+            {
+                if (table._queue.FindById(key) is { } row)
+                    rows.Add(FromBson(row));
+            }
+            return rows;
+        });
 
     public int Count() => FromLiteDb(0, static (table, _) => table._queue.Count());
 
@@ -185,6 +229,12 @@ public sealed partial class QueueTable
             row["h"] = true;
         if (delivery.LastReply.Length > 0)
             row["l"] = delivery.LastReply;
+        if (delivery.Warned)
+            row["w"] = true;
+        if (delivery.Order != Order.None)
+            row["u"] = (int)delivery.Order;
+        if (delivery.Replaces != 0)
+            row["p"] = delivery.Replaces;
         return row;
     }
 
@@ -209,6 +259,9 @@ public sealed partial class QueueTable
             NextAttempt = row.TryGetValue("x", out BsonValue next) ? DateTimeOffset.FromUnixTimeMilliseconds(next.AsInt64) : default,
             Hold = row.ContainsKey("h"),
             LastReply = row.TryGetValue("l", out BsonValue reply) ? reply.AsString : "",
+            Warned = row.ContainsKey("w"),
+            Order = row.TryGetValue("u", out BsonValue order) ? (Order)order.AsInt32 : Order.None,
+            Replaces = row.TryGetValue("p", out BsonValue replaces) ? replaces.AsInt64 : 0,
         };
     }
 }

@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Runtime.Serialization;
 
 namespace Mfrelay.Core;
 
@@ -10,8 +11,8 @@ public sealed record MailServer
         Form = SettingForm.DomainPattern, Example = "example.com")]
     public required string Domain { get; init; }
 
-    /// <summary>Host name or address.</summary>
-    [Setting("Its host name or IP address", Form = SettingForm.Host, Example = "192.0.2.1")]
+    /// <summary>Host name or address; "mx": whatever the domain's MX records say (RFC 5321 5.1).</summary>
+    [Setting("Its host name or IP address; \"mx\" delivers by the MX records of each recipient's domain", Form = SettingForm.Host, Example = "192.0.2.1")]
     public required string Host { get; init; }
 
     [Setting("Its port", Min = "1", Max = "65535")]
@@ -20,6 +21,12 @@ public sealed record MailServer
     /// <summary>Sessions open to it at once.</summary>
     [Setting("Most sessions open to it at once", Min = "1", Max = "1000")]
     public int Concurrency { get; init; } = 20;
+
+    /// <summary>
+    /// No one mail server but those of the MX records. mf-smtp-server does not check them; mf-smtp-client has a queue and an entry of the check
+    /// list for each recipient's domain.
+    /// </summary>
+    public bool IsMx => string.Equals(Host, "mx", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>"192.168.0.1:25": how log lines and the health table name it.</summary>
     public string Address => AddressOf(Host, Port);
@@ -33,7 +40,107 @@ public sealed record MailServer
     [Setting("When none of its domain's mail servers is reached: \"refuse\" answers 421, \"queue\" accepts and lets it wait")]
     public WhenDown WhenDown { get; init; } = WhenDown.Refuse;
 
+    [Setting("TLS: \"none\", \"opportunistic\" where it can be had, any certificate; \"required\" with a good certificate; \"implicit\" the same from the first octet")]
+    public TlsMode Tls { get; init; } = TlsMode.Opportunistic;
+
+    [Setting("PEM file of the authorities that may have signed its certificate; \"\" is those that the system trusts", Form = SettingForm.OptionalPath)]
+    public string TlsCaFile { get; init; } = "";
+
+    [Setting("SHA-256 fingerprints of its certificate, any of which is enough and none other good; hexadecimal digits with or without \":\"")]
+    public IReadOnlyList<string> TlsFingerprint { get; init; } = [];
+
+    [Setting("Oldest version of TLS, \"1.2\" or \"1.3\"")]
+    public TlsVersion TlsMinVersion { get; init; } = TlsVersion.Tls12;
+
+    [Setting("PEM file of our certificate for it, with those of its authorities behind it; \"\" is none", Form = SettingForm.OptionalPath)]
+    public string TlsClientCertificate { get; init; } = "";
+
+    [Setting("PEM file of the key of our certificate; \"\" is the file of the certificate", Form = SettingForm.OptionalPath)]
+    public string TlsClientKey { get; init; } = "";
+
+    [Setting("How to log in: \"none\", \"plain\", \"login\", \"cram-md5\", \"scram-sha-256\" or \"xoauth2\"")]
+    public AuthMethod Auth { get; init; } = AuthMethod.None;
+
+    [Setting("The user to log in as")]
+    public string AuthUser { get; init; } = "";
+
+    [Setting("File whose first line is the password, or the token for xoauth2", Form = SettingForm.OptionalPath)]
+    public string AuthSecretFile { get; init; } = "";
+
+    [Setting("The same from a credential of the service, by its name (LoadCredential= in systemd.exec(5)) instead of a file")]
+    public string AuthCredential { get; init; } = "";
+
+    [Setting("IP address to connect from; \"\" is the system's choice", Form = SettingForm.OptionalAddress)]
+    public string SourceAddress { get; init; } = "";
+
+    [Setting("Name to say in EHLO; \"\" is host_name", Form = SettingForm.OptionalName)]
+    public string EhloName { get; init; } = "";
+
+    [Setting("How long to wait for a connection; 0 is that of [client]", Min = "0s", Max = "10m")]
+    public TimeSpan ConnectTimeout { get; init; }
+
+    [Setting("How long to wait for the greeting; 0 is that of [client]", Min = "0s", Max = "1h")]
+    public TimeSpan GreetingTimeout { get; init; }
+
+    [Setting("How long to wait for the reply to a command; 0 is that of [client]", Min = "0s", Max = "1h")]
+    public TimeSpan CommandTimeout { get; init; }
+
+    [Setting("How long sending one block of mail data may take; 0 is that of [client]", Min = "0s", Max = "1h")]
+    public TimeSpan DataTimeout { get; init; }
+
+    [Setting("How long to wait for the reply to the final dot; 0 is that of [client]", Min = "0s", Max = "1h")]
+    public TimeSpan FinalDotTimeout { get; init; }
+
+    [Setting("How long to keep an idle session open; 0 is that of [client]", Min = "0s", Max = "10m")]
+    public TimeSpan IdleTimeout { get; init; }
+
+    [Setting("Messages sent through one session; 0 is that of [client]", Min = "0", Max = "1000000")]
+    public int MessagesPerSession { get; init; }
+
+    [Setting("Most messages a second; 0 is no limit", Min = "0", Max = "100000")]
+    public int MessagesPerSecond { get; init; }
+
     public static string AddressOf(string host, int port) => host.Contains(':', StringComparison.Ordinal) ? $"[{host}]:{port}" : $"{host}:{port}";
+}
+
+/// <summary>What TLS a mail server gets (RFC 3207, 8314).</summary>
+public enum TlsMode
+{
+    None,
+
+    /// <summary>STARTTLS where it is offered and works, with whatever certificate; in the clear otherwise.</summary>
+    Opportunistic,
+
+    /// <summary>STARTTLS and a certificate that is trusted, or nothing is sent.</summary>
+    Required,
+
+    /// <summary>As required, but from the first octet on, usually on port 465.</summary>
+    Implicit,
+}
+
+public enum TlsVersion
+{
+    [EnumMember(Value = "1.2")]
+    Tls12,
+
+    [EnumMember(Value = "1.3")]
+    Tls13,
+}
+
+/// <summary>SASL mechanisms (RFC 4954).</summary>
+public enum AuthMethod
+{
+    None,
+    Plain,
+    Login,
+
+    [EnumMember(Value = "cram-md5")]
+    CramMd5,
+
+    [EnumMember(Value = "scram-sha-256")]
+    ScramSha256,
+
+    Xoauth2,
 }
 
 /// <summary>Where mail for one registered domain goes: its mail servers, in the order of the config.</summary>
@@ -87,7 +194,16 @@ public sealed class RouteTable
     }
 
     /// <summary>The route a queued delivery names, or null when it has left the config.</summary>
-    public Route? Named(string name) => _byName.GetValueOrDefault(name);
+    public Route? Named(string name)
+    {
+        if (_byName.TryGetValue(name, out Route? route) && !IsByMx(route))
+            return route;
+        route = ForDomain(name);
+        return route is not null && IsByMx(route) ? new Route(name, [route.MailServers[0] with { Domain = name }]) : null;
+    }
+
+    /// <summary>An entry with MX is alone in its route: the config check sees to that.</summary>
+    private static bool IsByMx(Route route) => route.MailServers[0].IsMx;
 
     /// <summary>
     /// The deliveries of a message: its recipients grouped by route. A recipient that no entry fits any more keeps the name of its
@@ -108,7 +224,7 @@ public sealed class RouteTable
                 Recipients = [.. group.Select(item => new OpenRecipient(item.ordinal, item.recipient.ForwardPath))],
             });
 
-    /// <summary>The name of the route for an address; its own domain where no entry fits.</summary>
+    /// <summary>The name of the route for an address; its own domain where no entry fits, or where MX records decide.</summary>
     public string NameFor(string forwardPath) =>
-        ForAddress(forwardPath)?.Name ?? forwardPath[(forwardPath.LastIndexOf('@') + 1)..].ToLowerInvariant();
+        ForAddress(forwardPath) is { } route && !IsByMx(route) ? route.Name : forwardPath[(forwardPath.LastIndexOf('@') + 1)..].ToLowerInvariant();
 }

@@ -8,7 +8,7 @@ public static class RoutePolicy
     /// included; unless an entry of the route says when_down = "queue" (B5).
     /// </summary>
     public static bool Refuses(Route route, Func<MailServer, HealthState> serverView) =>
-        !route.MailServers.Any(server => server.WhenDown == WhenDown.Queue || serverView(server) == HealthState.Reached);
+        !route.MailServers.Any(server => server.IsMx || server.WhenDown == WhenDown.Queue || serverView(server) == HealthState.Reached);
 
     /// <summary>S8: the sender's domain counts when it is registered by name; the default route "*" names nobody.</summary>
     public static bool CountsForSender(Route route) => !string.Equals(route.Name, "*", StringComparison.Ordinal);

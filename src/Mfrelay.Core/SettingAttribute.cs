@@ -38,6 +38,12 @@ public enum SettingForm
     Text,
     AbsolutePath,
 
+    /// <summary>64 hexadecimal digits, with or without colons.</summary>
+    Fingerprint,
+
+    /// <summary>What <see cref="Core.AddressRules"/> takes.</summary>
+    AddressRule,
+
     /// <summary>"relay.example.jp", as RFC 5321 4.1.2 wants it in EHLO.</summary>
     DomainName,
 
@@ -46,4 +52,13 @@ public enum SettingForm
 
     /// <summary>A host name, or an IP address without brackets.</summary>
     Host,
+
+    /// <summary>An absolute path, or "" for none.</summary>
+    OptionalPath,
+
+    /// <summary>An IP address without brackets, or "" for none.</summary>
+    OptionalAddress,
+
+    /// <summary>A domain name, or "" for none.</summary>
+    OptionalName,
 }

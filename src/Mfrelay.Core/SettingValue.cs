@@ -2,6 +2,8 @@ using System.Collections;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Reflection;
+using System.Runtime.Serialization;
 
 namespace Mfrelay.Core;
 
@@ -47,7 +49,7 @@ internal static class SettingValue
         int number => number.ToString(CultureInfo.InvariantCulture),
         long size => Quoted(ByteSize.Format(size)),
         TimeSpan duration => Quoted(Duration.Format(duration)),
-        Enum choice => Quoted(Setting.SnakeCase(choice.ToString())),
+        Enum choice => Quoted(NameOf(choice.GetType(), choice.ToString())),
         IPEndPoint or IPNetwork => Quoted(value.ToString()!),
         IEnumerable list => $"[{string.Join(", ", list.Cast<object>().Select(Format))}]",
         _ => throw new NotSupportedException($"A setting cannot be of type {value.GetType()}"),
@@ -75,6 +77,7 @@ internal static class SettingValue
         bool flag => flag,
         // What does not fit an int is out of every range: let it fail there, with the right words.
         long number when setting.Type == typeof(int) => (int)Math.Clamp(number, int.MinValue, int.MaxValue),
+        0L when setting.Type == typeof(TimeSpan) => TimeSpan.Zero,
         long size => size,
         string text => ParseText(setting, text),
         _ => null,
@@ -99,7 +102,11 @@ internal static class SettingValue
     }
 
     private static object? ParseChoice(Type type, string text) =>
-        Enum.GetValues(type).Cast<object>().FirstOrDefault(choice => Setting.SnakeCase(choice.ToString()!).Equals(text, StringComparison.Ordinal));
+        Enum.GetValues(type).Cast<object>().FirstOrDefault(choice => NameOf(type, choice.ToString()!).Equals(text, StringComparison.Ordinal));
+
+    /// <summary>"next" for Next; what an EnumMember attribute says where the word is another.</summary>
+    private static string NameOf(Type type, string choice) =>
+        type.GetField(choice)!.GetCustomAttribute<EnumMemberAttribute>()?.Value ?? Setting.SnakeCase(choice);
 
     // IPEndPoint.TryParse alone also takes "127.0.0.1" (port 0) and "::1:25" (an address, port 0).
     private static IPEndPoint? ParseEndPoint(string text)
@@ -129,9 +136,14 @@ internal static class SettingValue
     {
         SettingForm.Text => true,
         SettingForm.AbsolutePath => text.StartsWith('/') && !text.AsSpan().ContainsAnyInRange('\0', '\x1f'),
+        SettingForm.Fingerprint => text.Replace(":", "", StringComparison.Ordinal) is { Length: 64 } digits && digits.All(char.IsAsciiHexDigit),
+        SettingForm.AddressRule => AddressRules.IsRule(text),
         SettingForm.DomainName => HostName.IsDomain(text),
         SettingForm.DomainPattern => text is "*" || HostName.IsMailDomain(text.StartsWith("*.", StringComparison.Ordinal) ? text.AsSpan(2) : text),
         SettingForm.Host => HostName.ParseAddress(text) is not null || HostName.IsHost(text),
+        SettingForm.OptionalPath => text.Length == 0 || IsOfForm(SettingForm.AbsolutePath, text),
+        SettingForm.OptionalAddress => text.Length == 0 || HostName.ParseAddress(text) is not null,
+        SettingForm.OptionalName => text.Length == 0 || HostName.IsDomain(text),
     };
 
     private static string Name(Setting setting)
@@ -156,9 +168,14 @@ internal static class SettingValue
     {
         SettingForm.Text => "a string",
         SettingForm.AbsolutePath => "an absolute path",
+        SettingForm.Fingerprint => "a SHA-256 fingerprint",
+        SettingForm.AddressRule => "a rule",
         SettingForm.DomainName => "a domain name",
         SettingForm.DomainPattern => "a domain",
         SettingForm.Host => "a host name or IP address",
+        SettingForm.OptionalPath => "an absolute path",
+        SettingForm.OptionalAddress => "an IP address",
+        SettingForm.OptionalName => "a domain name",
     };
 
     private static string Wanted(Setting setting)
@@ -178,7 +195,7 @@ internal static class SettingValue
         if (type == typeof(IPNetwork))
             return "a network, \"192.0.2.0/24\" or \"2001:db8::/32\", or one address";
         return type.IsEnum
-            ? string.Join(" or ", Enum.GetNames(type).Select(name => Quoted(Setting.SnakeCase(name))))
+            ? string.Join(" or ", Enum.GetNames(type).Select(name => Quoted(NameOf(type, name))))
             : Wanted(setting.Attribute.Form);
     }
 
@@ -186,9 +203,15 @@ internal static class SettingValue
     {
         SettingForm.Text => "a string in quotes",
         SettingForm.AbsolutePath => "a path that begins with \"/\"",
+        SettingForm.Fingerprint => "64 hexadecimal digits, as \"openssl x509 -noout -fingerprint -sha256\" prints them",
+        SettingForm.AddressRule =>
+            "\"user@example.com\", \"user@\", \"example.com\", \"*.example.com\", \"<>\" or \"/regular expression/\" (no look-around, no back references)",
         SettingForm.DomainName => "a name of letters, digits, \"-\" and \".\" such as \"relay.example.jp\"",
         SettingForm.DomainPattern => "\"example.com\", \"*.example.com\" or \"*\"",
         SettingForm.Host => "a host name, or an IP address without brackets and port",
+        SettingForm.OptionalPath => "a path that begins with \"/\", or \"\"",
+        SettingForm.OptionalAddress => "an IP address without brackets and port, or \"\"",
+        SettingForm.OptionalName => "a name of letters, digits, \"-\" and \".\" such as \"relay.example.jp\", or \"\"",
     };
 
     private static string Quoted(string text) =>

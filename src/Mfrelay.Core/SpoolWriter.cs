@@ -16,7 +16,7 @@ public sealed class SpoolWriter : IDisposable
     public const long DefaultSegmentLimit = 64L * 1024 * 1024;
 
     private const int BatchLimit = 1024 * 1024;
-    private const int NoSpace = 28;       // ENOSPC
+    internal const int NoSpace = 28;       // ENOSPC
     private const int QuotaExceeded = 122; // EDQUOT
     private const int SystemTableFull = 23; // ENFILE
     private const int TooManyFiles = 24;   // EMFILE
@@ -56,8 +56,6 @@ public sealed class SpoolWriter : IDisposable
 
     /// <summary>A want that is over when somebody gives something back: room, file handles. Nothing is broken.</summary>
     internal static bool Passes(Exception e) => e is IOException { HResult: NoSpace or QuotaExceeded or SystemTableFull or TooManyFiles };
-
-    internal static IOException NoRoom(string message) => new(message, NoSpace);
 
     internal void Enqueue(IncomingMessage message) => _intake.Add(message);
 
@@ -228,3 +226,6 @@ internal static class SegmentSeal
             ? seal : null;
     }
 }
+
+/// <summary>Less room on the disk than a change of the table may need.</summary>
+internal sealed class NoRoomException(string message) : IOException(message, SpoolWriter.NoSpace);

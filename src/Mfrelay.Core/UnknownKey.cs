@@ -8,10 +8,11 @@ internal static class UnknownKey
     /// <param name="allNames">What any table knows, <see cref="AllNames()"/>.</param>
     public static string Explain(string table, string key, IReadOnlyList<Setting> settings, IReadOnlyList<string> allNames)
     {
-        if (Nearest(key, settings.Select(setting => setting.Key)) is { } near)
-            return $"unknown key; did you mean {table}{near}?";
+        // A key that another table has just so is in the wrong place, not a slip.
         if (allNames.FirstOrDefault(name => $".{name}".EndsWith($".{key}", StringComparison.Ordinal)) is { } elsewhere)
             return $"unknown key; did you mean {elsewhere}?";
+        if (Nearest(key, settings.Select(setting => setting.Key)) is { } near)
+            return $"unknown key; did you mean {table}{near}?";
         return $"unknown key; the keys here are {string.Join(", ", settings.Select(setting => setting.Key))}";
     }
 

@@ -132,33 +132,76 @@ internal struct NewlineCheck
 }
 
 /// <summary>
-/// Where mail data goes: the message, until it is too large or the disk refuses; from then on nowhere, while the dialog stays in step.
+/// Where mail data goes: the message, until a limit is reached or the disk refuses; from then on nowhere, while the dialog stays in step.
 /// </summary>
-internal sealed class DataSink(IncomingMessage message, long limit)
+/// <param name="limit">Octets of the message, its trace included.</param>
+/// <param name="limits">Those of header and lines; none of them when null.</param>
+internal sealed class DataSink(IncomingMessage message, long limit, ServerSettings? limits = null)
 {
-    public bool TooLarge { get; private set; }
+    private HeaderScan _header;
+    private long _line;
 
-    /// <summary>The answer to give when the file system refused.</summary>
-    public Reply? Failure { get; private set; }
+    public bool TooLarge => Refusal == Replies.TooLarge;
+
+    /// <summary>What speaks against the message so far: a limit, or the file system.</summary>
+    public Reply? Refusal { get; private set; }
+
+    /// <summary>The relay's own field: nothing of it counts as the sender's.</summary>
+    public void AppendTrace(ReadOnlySpan<byte> field) => Store(field);
 
     public void Append(ReadOnlySpan<byte> bytes)
     {
-        if (bytes.IsEmpty || TooLarge || Failure is not null)
+        if (bytes.IsEmpty || Refusal is not null)
             return;
         if (message.Length + bytes.Length > limit)
+            Refuse(Replies.TooLarge);
+        else if (limits is not null && Over(bytes, limits) is { } refusal)
+            Refuse(refusal);
+        else
+            Store(bytes);
+    }
+
+    private Reply? Over(ReadOnlySpan<byte> bytes, ServerSettings limits)
+    {
+        _header.Scan(bytes);
+        if (_header.Length > limits.MaxHeaderSize)
+            return Replies.HeaderTooLarge;
+        if (_header.Hops > limits.MaxHops)
+            return Replies.TooManyHops;
+        return HasLineOver(bytes, limits.MaxTextLine) ? Replies.TextLineTooLong : null;
+    }
+
+    // Only where a line can be too long at all are the lines looked for.
+    private bool HasLineOver(ReadOnlySpan<byte> bytes, long longest)
+    {
+        while (_line + bytes.Length > longest)
         {
-            TooLarge = true;
-            message.Abandon();
-            return;
+            int end = bytes.IndexOf((byte)'\n');
+            if (_line + (end < 0 ? bytes.Length : end) > longest)
+                return true;
+            _line = 0;
+            bytes = bytes[(end + 1)..];
         }
+        int last = bytes.LastIndexOf((byte)'\n');
+        _line = last < 0 ? _line + bytes.Length : bytes.Length - last - 1;
+        return false;
+    }
+
+    private void Refuse(Reply refusal)
+    {
+        Refusal = refusal;
+        message.Abandon();
+    }
+
+    private void Store(ReadOnlySpan<byte> bytes)
+    {
         try
         {
             message.Append(bytes);
         }
         catch (IOException e)
         {
-            Failure = SmtpConnection.ReplyTo(SpoolWriter.ResultOf(e));
-            message.Abandon();
+            Refuse(SmtpConnection.ReplyTo(SpoolWriter.ResultOf(e)));
         }
     }
 }

@@ -44,7 +44,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
             _settings = settings;
             var before = _watches.Values.ToDictionary(watch => watch.Key, StringComparer.Ordinal);
             var now = new Dictionary<MailServer, Watch>(ReferenceEqualityComparer.Instance);
-            foreach (MailServer server in settings.MailServers)
+            foreach (MailServer server in settings.MailServers.Where(server => !server.IsMx))
             {
                 if (before.Remove(server.Key, out Watch? watch))
                     now[server] = watch;

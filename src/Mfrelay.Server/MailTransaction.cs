@@ -6,6 +6,10 @@ namespace Mfrelay.Server;
 internal sealed class MailTransaction
 {
     public required string ReversePath { get; init; }
+
+    /// <summary>The client may send to domains that are registered by name, and nowhere else.</summary>
+    public bool IsOfStranger { get; init; }
+
     public BodyType Body { get; init; }
     public bool SmtpUtf8 { get; init; }
     public DsnReturn Return { get; init; }

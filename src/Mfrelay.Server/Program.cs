@@ -26,7 +26,7 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
     if (!await FirstRoundAsync(health, settings))
         return;
     Volatile.Write(ref admission, new Admission(settings, health));
-    var services = new SmtpServices(() => Volatile.Read(ref admission), queue, daemon.Log, time);
+    using var services = new SmtpServices(() => Volatile.Read(ref admission), queue, daemon.Log, time);
 
     await using WebApplication app = Build(settings, services);
     daemon.OnReload(
@@ -40,7 +40,9 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
         app.Services.GetService<ISystemdNotifier>());
     app.Lifetime.ApplicationStarted.Register(() =>
     {
-        foreach (IPEndPoint address in settings.Server.Listen)
+        foreach (ConfigError warning in daemon.Warnings)
+            daemon.Log.ConfigWarning(warning);
+        foreach (IPEndPoint address in settings.EndPoints)
             daemon.Log.Listening(address.ToString());
         daemon.Log.Started("mf-smtp-server");
     });
@@ -73,15 +75,14 @@ static WebApplication Build(Settings settings, SmtpServices services)
 {
     WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
     builder.WebHost.UseKestrelCore();
-    builder.Services.AddSingleton(services);
     builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = settings.Server.ShutdownTimeout + TimeSpan.FromSeconds(3));
     // 0.0.0.0 and [::] are two listeners: an IPv6 one does not take IPv4 as well.
     builder.Services.Configure<SocketTransportOptions>(options => options.CreateBoundListenSocket = BindAlone);
     builder.WebHost.ConfigureKestrel(kestrel =>
     {
         kestrel.Limits.MaxConcurrentConnections = null;
-        foreach (IPEndPoint address in settings.Server.Listen)
-            kestrel.Listen(address, listener => listener.UseConnectionHandler<SmtpConnectionHandler>());
+        foreach (IPEndPoint address in settings.EndPoints)
+            kestrel.Listen(address, listener => listener.Run(new SmtpConnectionHandler(services, address).OnConnectedAsync));
     });
     DaemonProgram.AddSystemd(builder.Services);
     return builder.Build();
@@ -89,8 +90,8 @@ static WebApplication Build(Settings settings, SmtpServices services)
 
 static IEnumerable<string> NeedRestart(Settings before, Settings after)
 {
-    if (!before.Server.Listen.SequenceEqual(after.Server.Listen))
-        yield return "server.listen";
+    if (!before.EndPoints.SequenceEqual(after.EndPoints))
+        yield return "server.listen, listener.address";
     foreach (string key in DaemonProgram.NeedRestart(before, after))
         yield return key;
 }

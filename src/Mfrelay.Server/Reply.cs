@@ -13,10 +13,16 @@ internal sealed class Reply
     public int Code { get; }
     public string Status { get; }
 
+    /// <summary>The setting of the limit that was reached, for the log.</summary>
+    public string? Limit { get; private init; }
+
     /// <summary>The octets to send, CRLF included.</summary>
     public byte[] Wire { get; }
 
     public bool IsRefusal => Code >= 400;
+
+    /// <summary>The same words, for another limit.</summary>
+    public Reply At(string limit) => new(Code, Status, Wire) { Limit = limit };
 
     public static Reply Of(int code, string status, string text) =>
         new(code, status, Encoding.ASCII.GetBytes(status.Length == 0 ? $"{code} {text}\r\n" : $"{code} {status} {text}\r\n"));

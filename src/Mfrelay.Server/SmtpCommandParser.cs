@@ -15,6 +15,9 @@ internal enum Verb
     Vrfy,
     Expn,
     Help,
+    StartTls,
+    Auth,
+    Xclient,
     Quit,
     /// <summary>Commands that we know and do not have.</summary>
     NotImplemented,
@@ -46,8 +49,8 @@ internal readonly ref struct SmtpCommand(Verb verb, ReadOnlySpan<byte> argument)
 /// </summary>
 internal static class SmtpCommandParser
 {
-    /// <summary>Octets of the longest command line, CRLF included: more than the 512 of RFC 5321 4.5.3.1.4, since parameters add to it.</summary>
-    public const int MaxLine = 2048;
+    /// <summary>Octets of the longest line of all, CRLF included: those of AUTH (RFC 4954 4); commands have server.max_command_line.</summary>
+    public const int MaxLine = 12288;
 
     /// <summary>No client of SMTP begins a line so: a TLS handshake, or some other binary protocol, which may never send CRLF.</summary>
     public static bool IsBinary(byte first) => first is (< (byte)' ' and not ((byte)'\t' or (byte)'\r' or (byte)'\n')) or > 0x7E;
@@ -85,8 +88,10 @@ internal static class SmtpCommandParser
             _ when upper.SequenceEqual("EXPN"u8) => Verb.Expn,
             _ when upper.SequenceEqual("HELP"u8) => Verb.Help,
             _ when upper.SequenceEqual("QUIT"u8) => Verb.Quit,
-            _ when upper.SequenceEqual("AUTH"u8) || upper.SequenceEqual("STARTTLS"u8) || upper.SequenceEqual("TURN"u8)
-                || upper.SequenceEqual("ETRN"u8) || upper.SequenceEqual("SEND"u8) => Verb.NotImplemented,
+            _ when upper.SequenceEqual("AUTH"u8) => Verb.Auth,
+            _ when upper.SequenceEqual("STARTTLS"u8) => Verb.StartTls,
+            _ when upper.SequenceEqual("XCLIENT"u8) => Verb.Xclient,
+            _ when upper.SequenceEqual("TURN"u8) || upper.SequenceEqual("ETRN"u8) || upper.SequenceEqual("SEND"u8) => Verb.NotImplemented,
             _ when upper.SequenceEqual("GET"u8) || upper.SequenceEqual("POST"u8) || upper.SequenceEqual("PUT"u8)
                 || upper.SequenceEqual("CONNECT"u8) || upper.SequenceEqual("OPTIONS"u8) => Verb.NotSmtp,
             _ => Verb.Unknown,

@@ -9,38 +9,41 @@ namespace Mfrelay.Server;
 /// <summary>
 /// The pump of one session: octets from the pipe to <see cref="SmtpSession"/>, replies back, mail data to the spool. Replies are flushed
 /// when the input is empty, so pipelined commands are answered in one packet, and reading stops while replies stay unsent (RFC 2920 3.2).
+/// Partial class: SmtpConnection.Data.cs has mail data, SmtpConnection.Security.cs what comes before the dialog, TLS and AUTH.
 /// </summary>
-internal sealed class SmtpConnection : IDisposable
+internal sealed partial class SmtpConnection : IDisposable
 {
     /// <summary>Octets of replies that may wait while pipelined commands are still being answered.</summary>
     private const int MaxUnsent = 4096;
 
-    private readonly IDuplexPipe _pipe;
     private readonly SmtpServices _services;
-    private readonly IPAddress _clientAddress;
-    private readonly string _client;
+    private volatile IDuplexPipe _pipe;
+    private string _client;
     private readonly SmtpSession _session;
     private readonly IncomingMessage _message;
     private readonly ITimer _timer;
-    private Chunks? _chunks;
     private ReadOnlySequence<byte> _input;
     private int _unsent;
     private bool _cannotSend;
     private bool _hasRead;
     private bool _skippingLine;
+    private Reply _onTimeout = Replies.Timeout;
     private volatile bool _timedOut;
     private volatile bool _stopping;
 
-    public SmtpConnection(IDuplexPipe pipe, IPEndPoint client, SmtpServices services)
+    /// <param name="listener">The address it came to, as configured; null for one of server.listen.</param>
+    public SmtpConnection(IDuplexPipe pipe, IPEndPoint client, SmtpServices services, IPEndPoint? listener = null)
     {
-        (_pipe, _services) = (pipe, services);
-        _clientAddress = client.Address.IsIPv4MappedToIPv6 ? client.Address.MapToIPv4() : client.Address;
-        _client = new IPEndPoint(_clientAddress, client.Port).ToString();
-        _session = new SmtpSession(services.Admission, _clientAddress);
+        _pipe = pipe;
+        _services = services;
+        IPAddress address = client.Address.IsIPv4MappedToIPv6 ? client.Address.MapToIPv4() : client.Address;
+        _client = new IPEndPoint(address, client.Port).ToString();
+        _session = new SmtpSession(services.Admission, new SessionPeer(address, listener));
         _message = services.Queue.Spool.NewMessage();
         _timer = services.Time.CreateTimer(static connection => ((SmtpConnection)connection!).TimeOut(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
+    private ListenerPolicy Policy => _services.Admission().PolicyOf(_session.Peer.Listener);
     private ServerSettings Limits => _services.Admission().Settings.Server;
 
     public static Reply ReplyTo(SpoolResult result) => result switch
@@ -52,9 +55,15 @@ internal sealed class SmtpConnection : IDisposable
 
     public async Task RunAsync()
     {
-        await TalkAsync();
+        ListenerPolicy policy = Policy;
+        if (policy.ProxyProtocol && !await TakeProxyHeaderAsync())
+            return;
+        if (await EnterAsync(policy) && (policy.Tls != ListenerTls.Implicit || await BeginTlsAsync()))
+            await TalkAsync();
         if (!await FlushAsync() && _timedOut)
             _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "reply", "timeout");
+        if (_tls is not null)
+            await EndTlsAsync();
     }
 
     private async Task TalkAsync()
@@ -62,7 +71,7 @@ internal sealed class SmtpConnection : IDisposable
         Write(_session.Greet().Reply);
         while (await ReadLineAsync() is { } step)
         {
-            if (step.Reply.IsRefusal)
+            if (step.Reply.IsRefusal && step.Next != Next.Authenticate)
                 LogRefusal(step.Reply);
             if (_chunks is { } chunks && chunks.Transaction != _session.Transaction)
                 DropChunks(); // RSET, EHLO
@@ -70,10 +79,19 @@ internal sealed class SmtpConnection : IDisposable
             {
                 Next.Data => await ReceiveDataAsync(step),
                 Next.Chunk or Next.RefusedChunk => await ReceiveChunkAsync(step),
+                Next.StartTls => await StartTlsAsync(step),
+                Next.Authenticate => await AuthenticateAsync(),
+                Next.ClientChanged => await ChangeClientAsync(step),
                 Next.Command or Next.Close => step,
             };
             if (step.Reply is null)
-                return; // the client is gone in the middle of mail data
+            {
+                if (step.Next == Next.StartTls)
+                    continue;
+                return; // the client is gone in the middle of mail data, or of a handshake
+            }
+            if (step.Slow)
+                await PauseAsync(Limits.ErrorDelay);
             Write(step.Reply);
             if (step.Next == Next.Close || (_unsent > MaxUnsent && !await FlushAsync()))
                 return;
@@ -87,8 +105,16 @@ internal sealed class SmtpConnection : IDisposable
         _pipe.Input.CancelPendingRead();
     }
 
+    /// <summary>After a bug: a last word, unless it would be plaintext inside TLS or has to wait.</summary>
+    public void TryAbort()
+    {
+        if (_tls is null && !_cannotSend)
+            _ = _pipe.Output.WriteAsync(Replies.StorageFailed.Wire).AsTask();
+    }
+
     public void Dispose()
     {
+        _record?.Leave();
         _timer.Dispose();
         _message.Dispose();
     }
@@ -97,6 +123,7 @@ internal sealed class SmtpConnection : IDisposable
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<Step?> ReadLineAsync()
     {
+        long began = 0;
         while (true)
         {
             if (_stopping)
@@ -107,9 +134,16 @@ internal sealed class SmtpConnection : IDisposable
                     return step;
                 continue;
             }
-            bool more = await FillAsync(Limits.CommandTimeout, command: true);
+            // The time is for the whole command: an octet now and then does not make it longer.
+            TimeSpan timeout = _session.CommandTimeout;
+            _onTimeout = timeout == Limits.CommandTimeout ? Replies.Timeout : Replies.UnauthenticatedTimeout;
+            if (began == 0)
+                began = _services.Time.GetTimestamp();
+            else
+                timeout -= _services.Time.GetElapsedTime(began);
+            bool more = await FillAsync(timeout, command: true);
             if (_timedOut && !_cannotSend)
-                return new Step(Replies.Timeout, Next.Close);
+                return new Step(_onTimeout, Next.Close);
             if (_cannotSend)
                 return null;
             if (!more && !_stopping)
@@ -135,7 +169,7 @@ internal sealed class SmtpConnection : IDisposable
                 step = _session.Command([first]);
                 return true;
             }
-            if (_input.Length >= SmtpCommandParser.MaxLine)
+            if (_input.Length >= Limits.MaxCommandLine && _input.Length >= LongestLine())
             {
                 // All but a last CR, which may be the first half of the end.
                 _skippingLine = true;
@@ -143,8 +177,9 @@ internal sealed class SmtpConnection : IDisposable
             }
             return false;
         }
+        bool tooLong = _skippingLine || (line.Length > Limits.MaxCommandLine - 2 && line.Length > LongestLine() - 2);
         _input = _input.Slice(reader.Position);
-        if (_skippingLine || line.Length > SmtpCommandParser.MaxLine - 2)
+        if (tooLong)
         {
             _skippingLine = false;
             step = _session.LineTooLong();
@@ -161,149 +196,27 @@ internal sealed class SmtpConnection : IDisposable
         return true;
     }
 
-    /// <summary>DATA: 354, mail data up to the dot, and the answer to it.</summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<Step> ReceiveDataAsync(Step step)
-    {
-        Write(step.Reply);
-        long began = _services.Time.GetTimestamp();
-        DataSink sink = BeginMessage();
-        var decoder = new DotDecoder();
-        while (true)
-        {
-            foreach (ReadOnlyMemory<byte> segment in _input)
-            {
-                int taken = decoder.Decode(segment.Span, sink);
-                _input = _input.Slice(taken);
-                if (decoder.IsComplete)
-                    break;
-            }
-            if (decoder.IsComplete)
-                break;
-            if (!await FillAsync(Limits.DataTimeout))
-                return Lost("mail data");
-        }
-        Reply? refusal = Refusal(sink, decoder.HasBareNewline && Limits.BareNewline == BareNewline.Reject ? Replies.BareNewline : null);
-        return _session.EndOfData(refusal ?? await CommitAsync(began));
-    }
+    /// <summary>Of the line that the input begins with.</summary>
+    private long LongestLine() => _session.TakesLongLine(_input.FirstSpan) ? SmtpCommandParser.MaxLine : Limits.MaxCommandLine;
 
-    /// <summary>BDAT: exactly the announced octets, whatever the answer will be (RFC 3030 2).</summary>
-    private async ValueTask<Step> ReceiveChunkAsync(Step step)
+    private async Task PauseAsync(TimeSpan delay)
     {
-        bool refused = step.Next == Next.RefusedChunk;
-        if (!refused && _chunks is null)
-            _chunks = new Chunks(_session.Transaction!, BeginMessage(), _services.Time.GetTimestamp());
-        for (long left = step.Octets; left > 0;)
-        {
-            ReadOnlySequence<byte> here = _input.Slice(0, Math.Min(left, _input.Length));
-            foreach (ReadOnlyMemory<byte> segment in here)
-            {
-                if (!refused)
-                    _chunks!.Append(segment.Span);
-            }
-            left -= here.Length;
-            _input = _input.Slice(here.Length);
-            if (left > 0 && !await FillAsync(Limits.DataTimeout))
-                return Lost("chunk");
-        }
-        if (refused)
-            return step with { Next = Next.Command };
-        return await AnswerChunkAsync(step);
-    }
-
-    private async ValueTask<Step> AnswerChunkAsync(Step step)
-    {
-        Chunks chunks = _chunks!;
-        if (!step.Last)
-        {
-            Reply? early = Refusal(chunks.Sink, null);
-            _chunks = early is null ? chunks : null;
-            return _session.EndOfChunk(early ?? Replies.ChunkOk);
-        }
-        _chunks = null;
-        chunks.Check.End();
-        bool reject = Limits.BareNewline == BareNewline.Reject;
-        Reply? bad = chunks.Check.HasBareNewline && reject ? Replies.BareNewline
-            : !chunks.Check.EndsInNewline ? Replies.NoFinalNewline
-            : null;
-        return _session.EndOfData(Refusal(chunks.Sink, bad) ?? await CommitAsync(chunks.Began));
-    }
-
-    private void DropChunks()
-    {
-        _chunks = null;
-        _message.Abandon();
+        if (delay > TimeSpan.Zero && await FlushAsync())
+            await Task.Delay(delay, _services.Time);
     }
 
     private void LogRefusal(Reply reply)
     {
+        if (reply.Limit is not null)
+        {
+            _services.LimitLog.Reached(reply.Limit, _session.Peer.Address);
+            // One line per minute for what may come in floods; a message that is too large is looked for by its sender.
+            if (reply != Replies.TooLarge)
+                return;
+        }
         bool sender = _session.LastVerb == Verb.Mail;
         _services.Log.Refused(_client, sender ? _session.LastAddress : _session.Transaction?.ReversePath ?? "",
             sender ? "" : _session.LastAddress, VerbNames.Of(_session.LastVerb), reply.ToString());
-    }
-
-    /// <summary>What speaks against the message, worst first; the message is dropped then.</summary>
-    private Reply? Refusal(DataSink sink, Reply? content)
-    {
-        Reply? refusal = sink.Failure ?? (sink.TooLarge ? Replies.TooLarge : content);
-        if (refusal is null)
-            return null;
-        _message.Abandon();
-        return Refused(refusal, "data");
-    }
-
-    private Reply Refused(Reply refusal, string stage)
-    {
-        MailTransaction transaction = _session.Transaction!;
-        _services.Log.Refused(_client, transaction.ReversePath, transaction.Recipients[0].ForwardPath, stage, refusal.ToString());
-        return refusal;
-    }
-
-    private DataSink BeginMessage()
-    {
-        MailTransaction transaction = _session.Transaction!;
-        transaction.Id = _services.Queue.Ids.Next();
-        _message.Begin(transaction.Id);
-        Span<byte> trace = stackalloc byte[TraceHeader.MaxLength];
-        int length = TraceHeader.Write(trace, _session.HeloName, _clientAddress.ToString(), _services.Admission().Settings.HostName,
-            _session.Protocol, transaction.Id, transaction.Recipients, _services.Time.GetLocalNow());
-        var sink = new DataSink(_message, Math.Min(Limits.MaxMessageSize + length, transaction.SizeLimit));
-        sink.Append(trace[..length]);
-        return sink;
-    }
-
-    /// <summary>250 only when the message is on stable storage.</summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<Reply> CommitAsync(long began)
-    {
-        MailTransaction transaction = _session.Transaction!;
-        var envelope = new Envelope
-        {
-            Id = transaction.Id,
-            Arrival = _services.Time.GetUtcNow(),
-            ReversePath = transaction.ReversePath,
-            Recipients = transaction.Recipients,
-            Body = transaction.Body,
-            SmtpUtf8 = transaction.SmtpUtf8,
-            Return = transaction.Return,
-            EnvelopeId = transaction.EnvelopeId,
-            ClientAddress = _client,
-            HeloName = _session.HeloName,
-            Protocol = _session.Protocol,
-        };
-        long size = _message.Length;
-        SpoolResult result = await _message.CommitAsync(envelope);
-        if (result != SpoolResult.Durable)
-            return Refused(ReplyTo(result), "queue");
-        _services.Log.Accepted(envelope, size, _services.Time.GetElapsedTime(began));
-        return Replies.Queued(envelope.Id);
-    }
-
-    private Step Lost(string stage)
-    {
-        _message.Abandon();
-        _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", stage, _timedOut ? "timeout" : "end of stream");
-        return _timedOut ? new Step(Replies.Timeout, Next.Close) : default;
     }
 
     /// <summary>
@@ -329,7 +242,7 @@ internal sealed class SmtpConnection : IDisposable
             {
                 // A reply to a command, even with half of the next one behind it, is sent before the wait (RFC 2920 3.2).
                 if (await FlushAsync())
-                    _timer.Change(timeout, Timeout.InfiniteTimeSpan);
+                    _timer.Change(timeout > TimeSpan.Zero ? timeout : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
                 else
                     _pipe.Input.CancelPendingRead();
                 result = await reading;
@@ -377,20 +290,5 @@ internal sealed class SmtpConnection : IDisposable
         _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _cannotSend = result.IsCompleted || result.IsCanceled;
         return !_cannotSend;
-    }
-
-    /// <summary>Mail data that comes in chunks.</summary>
-    private sealed class Chunks(MailTransaction transaction, DataSink sink, long began)
-    {
-        public NewlineCheck Check;
-        public MailTransaction Transaction => transaction;
-        public DataSink Sink => sink;
-        public long Began => began;
-
-        public void Append(ReadOnlySpan<byte> bytes)
-        {
-            Check.Scan(bytes);
-            sink.Append(bytes);
-        }
     }
 }

@@ -6,17 +6,33 @@ using Microsoft.AspNetCore.Connections;
 namespace Mfrelay.Server;
 
 /// <summary>What every session of the process shares.</summary>
-internal sealed class SmtpServices(Func<Admission> admission, MailQueue queue, MailLog log, TimeProvider time)
+internal sealed class SmtpServices(Func<Admission> admission, MailQueue queue, MailLog log, TimeProvider time) : IDisposable
 {
     public Func<Admission> Admission { get; } = admission;
     public MailQueue Queue { get; } = queue;
     public MailLog Log { get; } = log;
     public TimeProvider Time { get; } = time;
+    public ClientTable Clients { get; } = new(time);
+    public LimitLog LimitLog { get; } = new(log, time);
+    public CertificateStore Certificates { get; } = new(admission, log, time);
+    public UserStore Users { get; } = new(admission, log);
 
     /// <summary>The sessions that are open.</summary>
     public ConcurrentDictionary<SmtpConnection, Task> Sessions { get; } = new();
 
     private volatile bool _stopping;
+    private int _open;
+
+    /// <summary>Counts a connection in; false when there are as many as there may be.</summary>
+    public bool TryEnter()
+    {
+        if (Interlocked.Increment(ref _open) <= Admission().Settings.Server.MaxConnections)
+            return true;
+        Interlocked.Decrement(ref _open);
+        return false;
+    }
+
+    public void Leave() => Interlocked.Decrement(ref _open);
 
     /// <summary>A session that began while the listeners were closing hears 421 too.</summary>
     public void Add(SmtpConnection session, Task ended)
@@ -34,20 +50,25 @@ internal sealed class SmtpServices(Func<Admission> admission, MailQueue queue, M
             session.Stop();
         await Task.WhenAny(Task.WhenAll(Sessions.Values), Task.Delay(limit, Time));
     }
+
+    public void Dispose() => Users.Dispose();
 }
 
 /// <summary>Kestrel hands over each connection here.</summary>
-internal sealed class SmtpConnectionHandler(SmtpServices services) : ConnectionHandler
+/// <param name="listener">The address that they come to, as configured.</param>
+internal sealed class SmtpConnectionHandler(SmtpServices services, IPEndPoint listener)
 {
-    public override async Task OnConnectedAsync(ConnectionContext connection)
+    public async Task OnConnectedAsync(ConnectionContext connection)
     {
-        if (services.Sessions.Count >= services.Admission().Settings.Server.MaxConnections)
+        var client = connection.RemoteEndPoint as IPEndPoint ?? new IPEndPoint(IPAddress.None, 0);
+        if (!services.TryEnter())
         {
-            await connection.Transport.Output.WriteAsync(Replies.TooManyConnections.Wire);
+            services.LimitLog.Reached(Replies.TooManyConnections.Limit!, client.Address);
+            if (services.Admission().PolicyOf(listener).Tls != ListenerTls.Implicit)
+                await connection.Transport.Output.WriteAsync(Replies.TooManyConnections.Wire);
             return;
         }
-        var client = connection.RemoteEndPoint as IPEndPoint ?? new IPEndPoint(IPAddress.None, 0);
-        using var session = new SmtpConnection(connection.Transport, client, services);
+        using var session = new SmtpConnection(connection.Transport, client, services, listener);
         var ended = new TaskCompletionSource();
         services.Add(session, ended.Task);
         try
@@ -61,10 +82,11 @@ internal sealed class SmtpConnectionHandler(SmtpServices services) : ConnectionH
         catch (Exception e)
         {
             services.Log.Unexpected($"session {client}", e);
-            await connection.Transport.Output.WriteAsync(Replies.StorageFailed.Wire);
+            session.TryAbort();
         }
         finally
         {
+            services.Leave();
             services.Sessions.TryRemove(session, out _);
             ended.SetResult();
         }

@@ -7,7 +7,7 @@ namespace Mfrelay.Server;
 /// <summary>
 /// MAIL and RCPT with their parameters:
 /// <code>
-/// "MAIL FROM:" reverse-path *( SP keyword [ "=" value ] )     SIZE (1870) BODY (6152) SMTPUTF8 (6531) RET ENVID (3461 4.3, 4.4)
+/// "MAIL FROM:" reverse-path *( SP keyword [ "=" value ] )     SIZE (1870) BODY (6152) SMTPUTF8 (6531) RET ENVID (3461 4.3, 4.4) AUTH (4954 5)
 /// "RCPT TO:" forward-path *( SP keyword [ "=" value ] )       NOTIFY ORCPT (3461 4.1, 4.2)
 /// </code>
 /// </summary>
@@ -24,21 +24,24 @@ internal sealed partial class SmtpSession
             return new Step(Replies.BadSender);
 
         var parameters = new MailParameters();
-        if (ParseMailParameters(argument, ref parameters) is { } bad)
+        if (ParseMailParameters(argument, Policy.OffersAuth, ref parameters) is { } bad)
             return new Step(bad);
         if (Decode(address, parameters.SmtpUtf8, out string reversePath) is { } badAddress)
             return new Step(badAddress);
         LastAddress = reversePath;
         if (parameters.Size > Limits.MaxMessageSize)
             return new Step(Replies.TooLarge);
-        if (Admission.ForClient(client) is { } refusal)
+        if (Admission.ForClient(Peer, out bool isStranger) is { } refusal)
             return new Step(refusal);
         if (Admission.ForSender(reversePath) is { } senderDown)
             return NotNow(senderDown);
+        if (MayBegin?.Invoke() == false)
+            return new Step(Replies.TooManyMessages);
         Transaction = new MailTransaction
         {
             DeclaredSize = parameters.Size,
             ReversePath = reversePath,
+            IsOfStranger = isStranger,
             Body = parameters.Body ?? BodyType.SevenBit,
             SmtpUtf8 = parameters.SmtpUtf8,
             Return = parameters.Return,
@@ -65,6 +68,8 @@ internal sealed partial class SmtpSession
         LastAddress = forwardPath;
         if (transaction.Recipients.Count >= Limits.MaxRecipients)
             return new Step(Replies.TooManyRecipients);
+        if (transaction.IsOfStranger && Admission.ForStranger(forwardPath) is { } noRelay)
+            return new Step(noRelay);
         if (Admission.ForRecipient(forwardPath, transaction.DeclaredSize, out long sizeLimit) is { } refusal)
             return NotNow(refusal);
         transaction.SizeLimit = Math.Min(transaction.SizeLimit, sizeLimit);
@@ -116,7 +121,7 @@ internal sealed partial class SmtpSession
         return utf8Allowed ? null : Replies.NeedsSmtpUtf8;
     }
 
-    private static Reply? ParseMailParameters(ReadOnlySpan<byte> text, ref MailParameters parameters)
+    private static Reply? ParseMailParameters(ReadOnlySpan<byte> text, bool takesAuth, ref MailParameters parameters)
     {
         while (NextParameter(ref text, out ReadOnlySpan<byte> key, out ReadOnlySpan<byte> value, out bool hasValue))
         {
@@ -131,6 +136,9 @@ internal sealed partial class SmtpSession
                 ok = parameters.Return == DsnReturn.Unspecified && ParseReturn(value, out parameters.Return);
             else if (Ascii.EqualsIgnoreCase(key, "ENVID"u8))
                 ok = parameters.EnvelopeId is null && ParseXtext(value, MaxEnvelopeId, out parameters.EnvelopeId);
+            else if (takesAuth && Ascii.EqualsIgnoreCase(key, "AUTH"u8))
+                // Who the message was first submitted by, for those who trust the client in that: nobody here, so it is not kept.
+                (ok, parameters.HasAuth) = (!parameters.HasAuth && (value.SequenceEqual("<>"u8) || (!value.IsEmpty && IsXtext(value))), true);
             else
                 return Replies.UnknownParameter;
             if (!ok)
@@ -269,6 +277,7 @@ internal sealed partial class SmtpSession
         public long? Size;
         public BodyType? Body;
         public bool SmtpUtf8;
+        public bool HasAuth;
         public DsnReturn Return;
         public string? EnvelopeId;
     }

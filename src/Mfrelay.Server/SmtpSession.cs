@@ -19,27 +19,46 @@ internal enum Next
     /// <summary>As <see cref="Chunk"/>, but its octets are thrown away and the reply of this step is sent after them.</summary>
     RefusedChunk,
 
+    /// <summary>TLS begins behind the reply.</summary>
+    StartTls,
+
+    /// <summary>The pump finds out whether <see cref="SmtpSession.Claim"/> is true and asks <see cref="SmtpSession.EndOfAuth"/> for the reply.</summary>
+    Authenticate,
+
+    /// <summary>The client is another one from here on.</summary>
+    ClientChanged,
+
     Close,
 }
 
 /// <param name="Octets">Of the chunk that follows.</param>
 /// <param name="Last">It is the last one.</param>
-internal readonly record struct Step(Reply Reply, Next Next = Next.Command, long Octets = 0, bool Last = false);
+/// <param name="Slow">The reply comes after a pause.</param>
+internal readonly record struct Step(Reply Reply, Next Next = Next.Command, long Octets = 0, bool Last = false, bool Slow = false);
 
 /// <summary>
 /// The dialog of one session as a state machine: command line in, reply and next step out. No I/O, no clock, no store, so that every
-/// dialog can be tested as text. Partial class: this file has the order of commands, SmtpSession.Mail.cs MAIL and RCPT.
+/// dialog can be tested as text. Partial class: this file has the order of commands, SmtpSession.Mail.cs MAIL and RCPT,
+/// SmtpSession.Security.cs STARTTLS, AUTH and XCLIENT.
 /// </summary>
-internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress client)
+internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer peer)
 {
-    /// <summary>Commands that do nothing, in a row, before each counts as an error.</summary>
-    private const int MaxIdleCommands = 100;
-
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     private bool _extended;
     private int _errors;
     private int _idleCommands;
+    private int _commands;
+
+    public SmtpSession(Func<Admission> admission, IPAddress client)
+        : this(admission, new SessionPeer(client))
+    {
+    }
+
+    public SessionPeer Peer { get; } = peer;
+
+    /// <summary>False when this client has begun as many messages as it may for now.</summary>
+    public Func<bool>? MayBegin { get; set; }
 
     /// <summary>What the client called itself; empty before EHLO or HELO.</summary>
     public string HeloName { get; private set; } = "";
@@ -55,15 +74,38 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
 
     private Admission Admission => admission();
     private ServerSettings Limits => Admission.Settings.Server;
+    private ListenerPolicy Policy => Admission.PolicyOf(Peer.Listener);
 
     /// <summary>The with clause (RFC 3848, 6531 4.3).</summary>
-    public string Protocol => Transaction is { SmtpUtf8: true } ? "UTF8SMTP" : _extended ? "ESMTP" : "SMTP";
+    public string Protocol => (Transaction is { SmtpUtf8: true }, _extended, Peer.IsTls, Peer.User is not null) switch
+    {
+        (true, _, false, false) => "UTF8SMTP",
+        (true, _, true, false) => "UTF8SMTPS",
+        (true, _, false, true) => "UTF8SMTPA",
+        (true, _, true, true) => "UTF8SMTPSA",
+        (_, true, false, false) => "ESMTP",
+        (_, true, true, false) => "ESMTPS",
+        (_, true, false, true) => "ESMTPA",
+        (_, true, true, true) => "ESMTPSA",
+        _ => "SMTP",
+    };
 
-    public Step Greet() => new(Replies.Greeting(Admission.Settings.HostName));
+    /// <summary>How long a client may take for its next command.</summary>
+    public TimeSpan CommandTimeout =>
+        !Peer.HasProvenItself && Policy.RequireAuth ? Min(Limits.CommandTimeout, Limits.UnauthenticatedTimeout) : Limits.CommandTimeout;
+
+    public Step Greet() => new(Admission.Greeting);
 
     /// <summary>One command line, without its CRLF.</summary>
     public Step Command(ReadOnlySpan<byte> line)
     {
+        if (++_commands > Limits.MaxCommands && Limits.MaxCommands > 0)
+            return new Step(Replies.TooManyCommands, Next.Close);
+        if (_exchange is not null)
+        {
+            (LastVerb, LastAddress) = (Verb.Auth, "");
+            return Judge(AuthLine(line));
+        }
         SmtpCommand command = SmtpCommandParser.Parse(line);
         (LastVerb, LastAddress) = (command.Verb, "");
         if (command.Verb == Verb.NotSmtp)
@@ -77,6 +119,7 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
     public Step LineTooLong()
     {
         (LastVerb, LastAddress) = (Verb.Unknown, "");
+        _exchange = null;
         return Judge(new Step(Replies.LineTooLong));
     }
 
@@ -85,7 +128,7 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
     {
         Transaction = null;
         if (!reply.IsRefusal)
-            _errors = _idleCommands = 0;
+            _errors = _idleCommands = _commands = 0;
         return new Step(reply);
     }
 
@@ -123,6 +166,9 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
         Verb.Vrfy => Idle(Replies.CannotVerify),
         Verb.Help => Idle(Replies.Help),
         Verb.Expn or Verb.NotImplemented => new Step(Replies.NotImplemented),
+        Verb.StartTls => StartTls(command.Argument),
+        Verb.Auth => Auth(command.Argument),
+        Verb.Xclient => Xclient(command.Argument),
         Verb.Quit => command.Argument.IsEmpty ? new Step(Replies.Bye, Next.Close) : new Step(Replies.NoArgument),
         _ => new Step(Replies.UnknownCommand),
     };
@@ -131,11 +177,15 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
     {
         if (!PathParser.IsDomain(argument) || !Ascii.IsValid(argument))
             return new Step(Replies.BadHello);
-        HeloName = Encoding.ASCII.GetString(argument);
+        string name = Encoding.ASCII.GetString(argument);
+        if (Admission.ForHelo(name) is { } refusal)
+            return new Step(refusal);
+        HeloName = name;
         _extended = extended;
         Transaction = null; // RFC 5321 4.1.4: as if RSET had come
-        string name = Admission.Settings.HostName;
-        return Idle(extended ? Replies.Ehlo(name, Limits.MaxMessageSize) : Replies.Helo(name));
+        if (!extended)
+            return Idle(Admission.Helo);
+        return Idle(Admission.Ehlo(Policy.Tls == ListenerTls.Starttls && !Peer.IsTls, OffersAuth && Peer.User is null, Admission.MayXclient(Peer.Origin)));
     }
 
     private Step Reset()
@@ -162,13 +212,17 @@ internal sealed partial class SmtpSession(Func<Admission> admission, IPAddress c
         return new Step(Replies.ChunkOk, Next.Chunk, octets, last);
     }
 
-    private Step Idle(Reply reply) =>
-        ++_idleCommands > MaxIdleCommands && ++_errors >= Limits.MaxErrors ? new Step(Replies.TooManyErrors, Next.Close) : new Step(reply);
+    private Step Idle(Reply reply) => ++_idleCommands > Limits.MaxIdleCommands ? CountError(new Step(reply)) : new Step(reply);
 
-    private Step Judge(Step step)
+    private Step Judge(Step step) => step.Reply.Code < 500 || step.Next is Next.Close or Next.Authenticate ? step : CountError(step);
+
+    /// <summary>One more error: slower from half of the limit on, over at the limit.</summary>
+    private Step CountError(Step step)
     {
-        if (step.Reply.Code < 500 || ++_errors < Limits.MaxErrors || step.Next == Next.Close)
-            return step;
-        return new Step(Replies.TooManyErrors, Next.Close);
+        if (++_errors >= Limits.MaxErrors)
+            return new Step(Replies.TooManyErrors, Next.Close);
+        return _errors > Limits.MaxErrors / 2 ? step with { Slow = true } : step;
     }
+
+    private static TimeSpan Min(TimeSpan a, TimeSpan b) => a < b ? a : b;
 }

@@ -4,7 +4,8 @@ PORT=2541
 DESC="mfrelay, default settings; when_down = queue and on_recovery = release, which w5 and w6 are about"
 : "${MFRELAY_TREE:?set it to the source tree (dotnet build -c Release)}"
 MF_NAMES=(mf-smtp-server mf-smtp-client)
-mf_bin() { echo "$MFRELAY_TREE/src/Mfrelay.$1/bin/Release/net10.0/$2"; }
+# MFRELAY_BIN names a directory with the programs as they are packaged (compiled ahead); without it, those of the Release build.
+mf_bin() { if [ -n "${MFRELAY_BIN:-}" ]; then echo "$MFRELAY_BIN/$2"; else echo "$MFRELAY_TREE/src/Mfrelay.$1/bin/Release/net10.0/$2"; fi; }
 r_config() {
     cat > "$RUN/mfrelay.toml" <<TOML
 host_name = "relay.bench.test"

@@ -45,23 +45,6 @@ public sealed class A_mail_server_that_fails_is_tried_again_by_the_schedule : IA
     }
 
     [Fact]
-    public async Task When_it_refuses_for_good_the_message_stays_and_is_tried_again()
-    {
-        _sink.Start();
-        bool refuse = true;
-        _sink.Script = line => Task.FromResult(
-            refuse && line.StartsWith("RCPT", StringComparison.Ordinal) ? "550 5.1.1 no such user" : null);
-        await _relay.StartServerAsync();
-        Daemon client = await _relay.StartClientAsync();
-        string id = await _relay.SendAsync("refused");
-
-        Assert.Contains("550 5.1.1 no such user", await client.WaitForLineAsync($"WARN_b104 {id} "), StringComparison.Ordinal);
-        Assert.Empty(_sink.Mail);
-        refuse = false;
-        await _sink.WaitForAsync(1);
-    }
-
-    [Fact]
     public async Task When_it_closes_in_the_middle_of_a_transaction()
     {
         _sink.Start();

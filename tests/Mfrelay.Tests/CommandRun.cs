@@ -40,6 +40,8 @@ internal sealed class CommandRun : IDisposable
     public Dictionary<string, string> Environment { get; } = new(StringComparer.Ordinal);
     public TimeProvider Time { get; init; } = new FakeTimeProvider(Now);
 
+    public string Input { get; set; } = "";
+
     public string Output => _output.ToString();
     public string Error => _error.ToString();
     public string[] Lines => Output.TrimEnd('\n').Split('\n');
@@ -49,7 +51,8 @@ internal sealed class CommandRun : IDisposable
     {
         _output.GetStringBuilder().Clear();
         _error.GetStringBuilder().Clear();
-        return CommandLine.Create(new CommandContext(Time, name => Environment.GetValueOrDefault(name)))
+        using var input = new StringReader(Input);
+        return CommandLine.Create(new CommandContext(Time, name => Environment.GetValueOrDefault(name)) { Input = input })
             .Parse([.. arguments, "--config", Config])
             .Invoke(new InvocationConfiguration { Output = _output, Error = _error });
     }

@@ -162,6 +162,10 @@ public sealed class ConfigErrorTests
         Assert.StartsWith("not TOML: ", ConfigDirectory.Load(text).Errors[0].Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_table_under_an_empty_list_was_an_exception() =>
+        Assert.NotEmpty(ConfigDirectory.Load("[[server]]\nallow = []\n[server.allow]").Errors);
+
     // Among these lines are the ways in which TOML lets one path be a value, a table, an array of tables, or a contradiction.
     [Fact]
     public void Any_mix_of_lines_gives_either_settings_or_errors()

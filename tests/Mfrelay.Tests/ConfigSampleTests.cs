@@ -1,3 +1,4 @@
+using System.Net;
 using Mfrelay.Core;
 using Xunit;
 
@@ -23,16 +24,22 @@ public sealed class ConfigSampleTests
     [Fact]
     public void With_every_setting_in_force_the_sample_still_says_the_defaults()
     {
+        using var certificate = new TestCertificate("relay.example.jp");
         Settings expected = new()
         {
             HostName = "relay.example.jp",
+            Listeners = [new ListenerSettings { Address = IPEndPoint.Parse("0.0.0.0:587") }],
+            Certificates = [new CertificateSettings { File = certificate.CertificateFile, Key = certificate.KeyFile }],
             MailServers = [new MailServer { Domain = "example.com", Host = "192.0.2.1" }],
         };
         string[] lines = File.ReadAllLines(SamplePath);
-        string[] settings = Values(ConfigDirectory.Settings(string.Join('\n', lines.Select(line => IsCommentedSetting(line) ? line[1..] : line))));
+        string text = string.Join('\n', lines.Select(line => IsCommentedSetting(line) ? line[1..] : line))
+            .Replace("/etc/mfrelay/tls/cert.pem", certificate.CertificateFile, StringComparison.Ordinal)
+            .Replace("/etc/mfrelay/tls/key.pem", certificate.KeyFile, StringComparison.Ordinal);
+        string[] settings = Values(ConfigDirectory.Settings(text));
         Assert.Equal(Values(expected), settings);
-        // Each setting has a line that was taken into force, and [[mail_server]] one more.
-        Assert.Equal(settings.Length + 1, lines.Count(IsCommentedSetting));
+        // Each setting has a line that was taken into force, and each [[table]] one more.
+        Assert.Equal(settings.Length + 3, lines.Count(IsCommentedSetting));
     }
 
     // "server.max_errors = 20" for every setting.

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
 using Mfrelay.Core;
@@ -11,6 +12,8 @@ namespace Mfrelay.Tests;
 /// <code>
 /// C: line + CRLF of the client       c: octets without CRLF       S: line of the server; &lt;...&gt; is any text
 /// ! setting = value                  ! pipelined: mail data does not wait for 354
+/// ! toml: server.key = value         any setting, as the config file has it
+/// ! user = name password             a user of the users file
 /// closed                             the server ends the connection here
 /// stored: from -> to to ...          D: line + CRLF of mail data behind our Received field      d: without CRLF
 /// \r \n \0 \\ \xHH are octets; {50*ab} is "ab" fifty times; text is Latin-1 except \u: {utf8:...} is UTF-8
@@ -48,7 +51,8 @@ public sealed partial class DialogTests(DialogTests.Server server) : IClassFixtu
         Script script = Script.Read(Path.Combine(AppContext.BaseDirectory, "dialogs", name + ".txt"));
         Receiving receiving = server.Receiving;
         QueueId before = receiving.Queue.Ids.Next();
-        ReceivingSession session = receiving.Connect(script.Client, receiving.With(script.Settings));
+        using var users = new TestDirectory();
+        ReceivingSession session = receiving.Connect(script.Client, receiving.With(script.Bound(Path.Combine(users.Path, "users"))), script.Listener);
         var got = new List<string>();
         int expected = 0;
         bool afterStartMail = false;
@@ -116,7 +120,11 @@ public sealed partial class DialogTests(DialogTests.Server server) : IClassFixtu
     {
         private readonly List<(string Paths, List<byte> Data)> _stored = [];
 
+        private readonly StringBuilder _toml = new();
+        private UserTable _users = UserTable.Empty;
+
         public Settings Settings { get; private set; } = Receiving.DefaultSettings;
+        public IPEndPoint? Listener => Settings.Listeners.Count > 0 ? Settings.Listeners[0].Address : null;
         public string Client { get; private set; } = "127.0.0.1";
         public bool Pipelined { get; private set; }
         public bool Closed { get; private set; }
@@ -128,6 +136,19 @@ public sealed partial class DialogTests(DialogTests.Server server) : IClassFixtu
             foreach (string line in File.ReadLines(path))
                 script.Take(line);
             return script;
+        }
+
+        /// <summary>The settings with those given as TOML, and with a file of the users.</summary>
+        public Settings Bound(string usersFile)
+        {
+            if (_toml.Length == 0 && !_users.Names.Any())
+                return Settings;
+            _users.Save(usersFile);
+            var errors = new List<ConfigError>();
+            Settings bound = Settings with { Server = Settings.Server with { UsersFile = _users.Names.Any() ? usersFile : "" } };
+            new ConfigBinder(errors).Bind(ConfigSyntax.Parse("dialog", _toml.ToString(), errors)!, bound);
+            Assert.Empty(errors);
+            return Settings = bound;
         }
 
         public void CheckReplies(List<string> got)
@@ -189,7 +210,18 @@ public sealed partial class DialogTests(DialogTests.Server server) : IClassFixtu
 
         private void Set(string option)
         {
+            if (option.StartsWith("toml: ", StringComparison.Ordinal))
+            {
+                _toml.Append(option["toml: ".Length..]).Append('\n');
+                return;
+            }
             string[] words = option.Split(" = ");
+            if (words is ["user", string user])
+            {
+                string[] parts = user.Split(' ');
+                _users = _users.With(parts[0], ScramCredential.Of(Encoding.ASCII.GetBytes(parts[1]), ScramCredential.LeastIterations));
+                return;
+            }
             ServerSettings server = Settings.Server;
             Settings = words[0] switch
             {

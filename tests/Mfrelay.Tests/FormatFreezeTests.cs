@@ -72,9 +72,12 @@ public sealed class FormatFreezeTests : IDisposable
             NextAttempt = DateTimeOffset.FromUnixTimeMilliseconds(9),
             Hold = true,
             LastReply = "450 later",
+            Warned = true,
+            Order = Order.Bounce,
+            Replaces = 10,
         }));
         Assert.EndsWith("""
-            "t":["b@example.com"],"k":8,"x":{"$numberLong":"9"},"h":true,"l":"450 later"}
+            "t":["b@example.com"],"k":8,"x":{"$numberLong":"9"},"h":true,"l":"450 later","w":true,"u":2,"p":{"$numberLong":"10"}}
             """, all, StringComparison.Ordinal);
     }
 
@@ -86,7 +89,7 @@ public sealed class FormatFreezeTests : IDisposable
         using var database = new LiteDatabase(_state.Directory.Database);
         Assert.Equal("meta queue", string.Join(' ', database.GetCollectionNames().Order(StringComparer.Ordinal)));
         BsonDocument meta = database.GetCollection("meta").FindById(1);
-        Assert.Equal("_id v g c k s0 o0 s1 o1 f", string.Join(' ', meta.Keys));
+        Assert.Equal("_id v g c k s0 o0 f", string.Join(' ', meta.Keys));
         Assert.Equal(1, meta["v"].AsInt32);
         Assert.Equal(2, meta["k"].AsInt64);
         Assert.Equal(records[0].Position.Segment, meta["s0"].AsInt64);

@@ -257,7 +257,7 @@ public sealed class QueueStoreTests : IDisposable
                 File.Delete(file);
                 break;
             case "deleted, log left":
-                File.Move(file, Path.Combine(_state.Directory.Root, "mfrelay-log.db"));
+                File.Move(file, Path.Combine(_state.Directory.Root, "mfrelay-log.db"), overwrite: true);
                 break;
             case "empty":
                 File.WriteAllBytes(file, []);

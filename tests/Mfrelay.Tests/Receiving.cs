@@ -25,6 +25,8 @@ internal sealed class Receiving : IAsyncDisposable
     public static Settings DefaultSettings { get; } = new()
     {
         HostName = "relay.example",
+        // Nobody waits in a test; those of the limits per client come from elsewhere than the networks that have none.
+        Server = new ServerSettings { ErrorDelay = TimeSpan.Zero, AuthFailureDelay = TimeSpan.Zero },
         MailServers = [new MailServer { Domain = "*", Host = "127.0.0.1" }],
     };
 
@@ -40,14 +42,14 @@ internal sealed class Receiving : IAsyncDisposable
         return new Receiving(path, queue, new SmtpServices(() => admission, queue, log, time ?? TimeProvider.System), lines);
     }
 
-    public ReceivingSession Connect(string client = "127.0.0.1", SmtpServices? services = null) =>
-        new(services ?? Services, new IPEndPoint(IPAddress.Parse(client), 40000));
+    public ReceivingSession Connect(string client = "127.0.0.1", SmtpServices? services = null, IPEndPoint? listener = null) =>
+        new(services ?? Services, new IPEndPoint(IPAddress.Parse(client), 40000), listener);
 
     /// <summary>The same queue under another config.</summary>
-    public SmtpServices With(Settings settings)
+    public SmtpServices With(Settings settings, TimeProvider? time = null)
     {
         var admission = new Admission(settings, health: null);
-        return new SmtpServices(() => admission, Queue, MailLog.ToAction(Language.En, (what, line) => Log.Enqueue((what, line))), TimeProvider.System);
+        return new SmtpServices(() => admission, Queue, MailLog.ToAction(Language.En, (what, line) => Log.Enqueue((what, line))), time ?? TimeProvider.System);
     }
 
     /// <summary>What is in the spool, in order: envelope and mail data.</summary>
@@ -108,9 +110,9 @@ internal sealed class ReceivingSession : IDuplexPipe
     private readonly Pipe _toClient = new(Inline);
     private readonly StringBuilder _received = new();
 
-    public ReceivingSession(SmtpServices services, IPEndPoint client)
+    public ReceivingSession(SmtpServices services, IPEndPoint client, IPEndPoint? listener = null)
     {
-        Connection = new SmtpConnection(this, client, services);
+        Connection = new SmtpConnection(this, client, services, listener);
         Run = RunAsync();
     }
 
@@ -177,6 +179,9 @@ internal sealed class ReceivingSession : IDuplexPipe
         foreach (string recipient in recipients.Length == 0 ? ["b@example.com"] : recipients)
             Assert.StartsWith("250", await AskAsync($"RCPT TO:<{recipient}>"), StringComparison.Ordinal);
     }
+
+    /// <summary>The client's end as a stream, for TLS on it.</summary>
+    public (Stream FromServer, Stream ToServer) Streams => (_toClient.Reader.AsStream(), _toServer.Writer.AsStream());
 
     /// <summary>The client closes its end.</summary>
     public void End() => _toServer.Writer.Complete();

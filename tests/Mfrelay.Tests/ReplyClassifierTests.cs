@@ -15,6 +15,8 @@ public sealed class ReplyClassifierTests
         "Connect    D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-r",
         "Greeting   D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-r",
         "Ehlo       D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-r",
+        "Tls        D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-r",
+        "Auth       D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-h   D-r",
         "Mail       D!h   D!m   F!m   D!h   D!h   D!h   D!h   D!h   D-r",
         "Rcpt       D!h   D!r   F!r   D!h   D!h   D!h   D!h   D!h   D-r",
         "Data       D!h   D!m   F!m   D!h   D!h   D!h   D!h   D!h   D-r",
@@ -77,6 +79,20 @@ public sealed class ReplyClassifierTests
     public void What_was_not_tried_has_failed_with_a_status_of_ours(string stage, string failure, string expected, string status)
     {
         Verdict verdict = ReplyClassifier.Classify(Outcome.Of(Enum.Parse<Stage>(stage), Enum.Parse<Failure>(failure)));
+        Assert.Equal((expected, status), (Short(verdict), verdict.Status.ToString()));
+    }
+
+    [Theory]
+    [InlineData("NoSuchDomain", "F!m", "5.1.2")]
+    [InlineData("NullMx", "F!m", "5.1.10")]
+    [InlineData("MxLoop", "F!m", "5.4.6")]
+    [InlineData("NoMailServer", "F!m", "5.4.4")]
+    [InlineData("DnsFailed", "D!m", "4.4.3")]
+    [InlineData("TlsFailed", "D-h", "4.7.5")]
+    [InlineData("AuthFailed", "D-h", "4.7.8")]
+    public void What_DNS_says_is_about_the_message_and_TLS_and_login_about_the_host(string failure, string expected, string status)
+    {
+        Verdict verdict = ReplyClassifier.Classify(Outcome.Of(Stage.Connect, Enum.Parse<Failure>(failure)));
         Assert.Equal((expected, status), (Short(verdict), verdict.Status.ToString()));
     }
 

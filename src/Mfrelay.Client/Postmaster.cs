@@ -1,0 +1,112 @@
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>
+/// Writes to senders: bounces, delay warnings, relay reports. A notice is mail like any other: in the spool and synced before the recipients that
+/// it reports are settled, then in the queue table. What cannot be stored is not settled and is reported later.
+/// </summary>
+internal sealed class Postmaster : IDisposable
+{
+    private readonly QueueStore _store;
+    private readonly Func<(Settings Settings, RouteTable Routes)> _config;
+    private readonly MailLog _log;
+    private readonly TimeProvider _time;
+    private readonly Action _news;
+    private readonly StateDirectory _directory;
+    private readonly Lock _gate = new();
+    private QueueIdSource? _ids;
+    private SpoolWriter? _spool;
+    private SpoolPosition _end;
+
+    /// <param name="news">Called when a notice is in the table.</param>
+    public Postmaster(
+        StateDirectory directory, QueueStore store, Func<(Settings Settings, RouteTable Routes)> config, MailLog log, TimeProvider time, Action news) =>
+        (_directory, _store, _config, _log, _time, _news) = (directory, store, config, log, time, news);
+
+    /// <summary>Makes good what an earlier run left of its segments, and brings the table up to them.</summary>
+    public async Task OpenAsync()
+    {
+        long highest = SpoolIndexer.SealLeftovers(_directory.Spool, SpoolOwner.Client, _log);
+        _end = await _store.RunAsync(table =>
+        {
+            _store.CatchUp(SpoolOwner.Client, table);
+            return table.Mark(SpoolOwner.Client);
+        });
+        _ids = new QueueIdSource(_time, Math.Max(highest, _end.Segment), SpoolOwner.Client);
+    }
+
+    public void Dispose() => _spool?.Dispose();
+
+    /// <summary>
+    /// Tells the sender what became of some recipients, where its NOTIFY wants that (RFC 3461 4.1); nobody is told about a message without a
+    /// reverse-path. False: the notice could not be stored, so those that failed must stay in the queue.
+    /// </summary>
+    public async Task<bool> ReportAsync(SpooledMessage message, IReadOnlyList<DsnRecipient> recipients, bool nextHopHasDsn)
+    {
+        Envelope envelope = message.Envelope;
+        if (envelope.ReversePath.Length == 0)
+        {
+            foreach (DsnRecipient dropped in recipients.Where(recipient => recipient.Action == DsnAction.Failed))
+                _log.BounceDropped(envelope.Id, dropped.Recipient.ForwardPath, dropped.Status.ToString(), dropped.Outcome.ToString());
+            return true;
+        }
+        DsnRecipient[] wanted = [.. recipients.Where(one => DsnPolicy.Wants(envelope, one.Recipient, one.Action, nextHopHasDsn))];
+        if (wanted.Length == 0)
+            return true;
+        DsnMail mail = new DsnWriter(Style(_config().Settings), _time).Write(_ids!.Next(), message, wanted);
+        SpoolResult result = await StoreAsync(mail);
+        if (result != SpoolResult.Durable)
+        {
+            _log.NoticeFailed(envelope.Id, result.ToString());
+            return false;
+        }
+        _log.NoticeQueued(envelope.Id, mail.Envelope.Id, envelope.ReversePath, wanted.Length, string.Join('+', wanted.Select(one => one.Action).Distinct()).ToLowerInvariant());
+        return true;
+    }
+
+    private static DsnStyle Style(Settings settings) =>
+        new(settings.HostName, settings.Language, settings.Client.BounceFormat, settings.Client.BounceSizeLimit);
+
+    private async Task<SpoolResult> StoreAsync(DsnMail mail)
+    {
+        using IncomingMessage notice = Spool().NewMessage();
+        notice.Begin(mail.Envelope.Id);
+        try
+        {
+            notice.Append(mail.Data);
+        }
+        catch (IOException e)
+        {
+            return SpoolWriter.ResultOf(e);
+        }
+        return await notice.CommitAsync(mail.Envelope);
+    }
+
+    /// <summary>Made for the first notice: a client that bounces nothing writes no segment.</summary>
+    private SpoolWriter Spool()
+    {
+        lock (_gate)
+            return _spool ??= new SpoolWriter(_directory.Spool, SpoolOwner.Client, _ids!, records => _ = IndexAsync(records));
+    }
+
+    // On the spool's thread, in the order of the positions.
+    private async Task IndexAsync(IReadOnlyList<SpooledRecord> records)
+    {
+        SpoolPosition from = _end;
+        SpoolPosition to = _end = records[^1].End;
+        try
+        {
+            await _store.RunAsync(table => table.InsertUpTo(
+                SpoolOwner.Client, from, to,
+                records.SelectMany(record => _config().Routes.Split(record.Envelope, record.Position, record.Size)),
+                t => _store.CatchUp(SpoolOwner.Client, t)));
+            _news();
+        }
+        catch (Exception e)
+        {
+            // The notice is in the spool; the next start indexes it.
+            _log.Unexpected("queue table", e);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+using System.Threading.Channels;
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>What is not tried but reported: mail whose lifetime is over while its mail servers are on the check list, mail that an operator sends back, delays.</summary>
+internal sealed partial class QueueRunner
+{
+    /// <summary>Reports that share a sync of the spool.</summary>
+    private const int ReportsAtOnce = 16;
+
+    private readonly Channel<(Delivery Delivery, bool GiveUp)> _desk = Channel.CreateUnbounded<(Delivery, bool)>();
+    private int _atDesk;
+
+    private void GiveUp(Delivery delivery) => ToDesk(delivery, giveUp: true);
+
+    private void Warn(Delivery delivery) => ToDesk(delivery, giveUp: false);
+
+    private void ToDesk(Delivery delivery, bool giveUp)
+    {
+        Hold(delivery);
+        Interlocked.Increment(ref _atDesk);
+        _desk.Writer.TryWrite((delivery, giveUp));
+    }
+
+    private async Task WorkAtDeskAsync(CancellationToken cancel)
+    {
+        try
+        {
+            await Parallel.ForEachAsync(
+                _desk.Reader.ReadAllAsync(cancel), new ParallelOptions { MaxDegreeOfParallelism = ReportsAtOnce, CancellationToken = cancel },
+                async (item, _) =>
+                {
+                    await ReportAsync(item.Delivery, item.GiveUp);
+                    if (Interlocked.Decrement(ref _atDesk) == MailServerQueue.Capacity / 2)
+                        HasRoom();
+                });
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+    }
+
+    private async Task ReportAsync(Delivery delivery, bool giveUp)
+    {
+        try
+        {
+            if (!MayBegin(delivery))
+                return;
+            using SpooledMessage? message = Reader.Open(delivery, out string? damage);
+            if (message is null)
+                SetAside(delivery, damage!);
+            else if (giveUp)
+                await GiveUpAsync(delivery, message);
+            else
+                await WarnAsync(delivery, message);
+        }
+        catch (Exception e)
+        {
+            Log.Unexpected($"report of {delivery.Id}", e);
+            PutBack(delivery);
+        }
+    }
+
+    private async Task GiveUpAsync(Delivery delivery, SpooledMessage message)
+    {
+        Failure why = delivery.Order == Order.Bounce ? Failure.Returned : Failure.Expired;
+        var outcome = Outcome.Of(Stage.Connect, why, detail: delivery.LastReply.Length > 0 ? delivery.LastReply : null);
+        EnhancedStatus status = ReplyClassifier.Classify(outcome).Status;
+        if (await _postmaster.ReportAsync(message, Reports(delivery, message, DsnAction.Failed, status, outcome), nextHopHasDsn: false))
+        {
+            await SettleAsync(message, delivery, _ => true);
+            TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
+            foreach (OpenRecipient recipient in delivery.Recipients)
+                Log.Failed(delivery, recipient.ForwardPath, null, delay, status.ToString(), outcome.ToString());
+        }
+        PutBack(delivery);
+    }
+
+    private async Task WarnAsync(Delivery delivery, SpooledMessage message)
+    {
+        var outcome = Outcome.Of(Stage.Connect, Failure.Unreachable, detail: delivery.LastReply.Length > 0 ? delivery.LastReply : null);
+        bool told = await _postmaster.ReportAsync(
+            message, Reports(delivery, message, DsnAction.Delayed, new EnhancedStatus(4, 4, 7), outcome), nextHopHasDsn: false);
+        DateTimeOffset next = RetrySchedule.Next(
+            Math.Max(delivery.Attempts, 1), Time.GetUtcNow(), delivery.Arrival, isBounce: false, Settings.Client, _chance.NextDouble());
+        EndAttempt(delivery, row => row with { Warned = told, NextAttempt = next });
+    }
+
+    private List<DsnRecipient> Reports(Delivery delivery, SpooledMessage message, DsnAction action, EnhancedStatus status, Outcome outcome) =>
+    [
+        .. delivery.Recipients.Select(recipient => new DsnRecipient(
+            message.Envelope.Recipients[recipient.Ordinal], action, status, outcome, null, Time.GetUtcNow(),
+            action == DsnAction.Delayed ? ExpiryOf(delivery) : null)),
+    ];
+}

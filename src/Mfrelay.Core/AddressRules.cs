@@ -1,0 +1,69 @@
+using System.Collections.Frozen;
+using System.Text.RegularExpressions;
+
+namespace Mfrelay.Core;
+
+/// <summary>
+/// A list of addresses as the config writes it: "user@example.com", "user@" in any domain, "example.com", "*.example.com" for what is below
+/// it, "&lt;&gt;" for the null reverse-path, "/expression/". Letters are compared without case. Expressions run without backtracking, so
+/// that no address makes one slow, and with a time limit besides.
+/// </summary>
+internal sealed class AddressRules
+{
+    private static readonly TimeSpan MatchTimeout = TimeSpan.FromMilliseconds(100);
+
+    private readonly FrozenSet<string> _exact;
+    private readonly Regex[] _expressions;
+
+    public AddressRules(IReadOnlyList<string> rules)
+    {
+        _exact = rules.Where(rule => !IsExpression(rule)).ToFrozenSet(StringComparer.OrdinalIgnoreCase);
+        _expressions = [.. rules.Where(IsExpression).Select(Compile)];
+        IsEmpty = rules.Count == 0;
+    }
+
+    public bool IsEmpty { get; }
+
+    public static bool IsRule(string text)
+    {
+        if (!IsExpression(text))
+            return text is "<>" || (text.Length > 0 && !text.AsSpan().ContainsAny(" \t<>") && text is not "@" and not "*.");
+        try
+        {
+            Compile(text);
+            return true;
+        }
+        catch (Exception e) when (e is ArgumentException or NotSupportedException)
+        {
+            return false;
+        }
+    }
+
+    /// <param name="address">An address without brackets, a domain, or "" for the null reverse-path.</param>
+    /// <exception cref="RegexMatchTimeoutException">The caller refuses then.</exception>
+    public bool Match(string address)
+    {
+        if (IsEmpty)
+            return false;
+        var exact = _exact.GetAlternateLookup<ReadOnlySpan<char>>();
+        int at = address.LastIndexOf('@');
+        ReadOnlySpan<char> domain = address.AsSpan(at + 1);
+        if (exact.Contains(address.Length == 0 ? "<>" : address) || (at >= 0 && exact.Contains(address.AsSpan(0, at + 1))))
+            return true;
+        if (domain.Length > 0 && exact.Contains(domain))
+            return true;
+        for (int dot = domain.IndexOf('.'); dot >= 0;)
+        {
+            if (exact.Contains($"*{domain[dot..]}"))
+                return true;
+            int next = domain[(dot + 1)..].IndexOf('.');
+            dot = next < 0 ? -1 : dot + 1 + next;
+        }
+        return _expressions.Any(expression => expression.IsMatch(address));
+    }
+
+    private static bool IsExpression(string rule) => rule is ['/', _, .., '/'];
+
+    private static Regex Compile(string rule) =>
+        new(rule[1..^1], RegexOptions.NonBacktracking | RegexOptions.IgnoreCase | RegexOptions.CultureInvariant, MatchTimeout);
+}

@@ -1,0 +1,181 @@
+using System.Net;
+using System.Net.Sockets;
+using Mfrelay.Client;
+using Mfrelay.Core;
+using Microsoft.Extensions.Time.Testing;
+using Xunit;
+
+namespace Mfrelay.Tests;
+
+/// <summary>Days of a queue in virtual time: real table, real spool, real sockets, and a clock that the test turns.</summary>
+public sealed class QueueRunnerTests : IAsyncDisposable
+{
+    private readonly State _state = new();
+    private readonly FakeTimeProvider _time = new(State.EnvelopeOf(new QueueId(1)).Arrival);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly DirectoryInfo _run = Directory.CreateTempSubdirectory("mfrelay-run-");
+    private QueueRunner? _runner;
+    private Task _running = Task.CompletedTask;
+
+    [Fact]
+    public async Task What_nobody_takes_is_warned_of_once_then_returned_and_the_bounce_dropped_in_the_end()
+    {
+        await _state.AcceptAsync("Subject: x\r\n\r\ntext\r\n"u8.ToArray());
+        await _state.RowsAsync();
+        Start(new ClientSettings());
+        await LineAsync("INFO_b211");
+        await PassAsync(TimeSpan.FromHours(3.9));
+        Assert.Empty(_state.LogLines("INFO_b109"));
+        await PassAsync(TimeSpan.FromHours(1.5));
+        Assert.EndsWith("kind=delayed", Assert.Single(_state.LogLines("INFO_b109")), StringComparison.Ordinal);
+
+        await PassAsync(TimeSpan.FromDays(4.75));
+        Assert.DoesNotContain(_state.LogLines("WARN_b108"), OfTheMessage);
+        await PassAsync(TimeSpan.FromHours(2));
+        await UntilAsync(() => Task.FromResult(_state.LogLines("WARN_b108").Any(OfTheMessage)));
+        Assert.Contains("status=5.4.7", _state.LogLines("WARN_b108").Single(OfTheMessage), StringComparison.Ordinal);
+        Assert.Single(_state.LogLines("INFO_b109"), line => line.EndsWith("kind=failed", StringComparison.Ordinal));
+
+        await PassAsync(TimeSpan.FromDays(1.1));
+        await LineAsync("WARN_b110");
+        await UntilAsync(async () => (await _state.RowsAsync()).Count == 0);
+    }
+
+    [Fact]
+    public async Task A_message_is_held_released_returned_deleted_as_ordered()
+    {
+        await _state.AcceptAsync("Subject: x\r\n\r\ntext\r\n"u8.ToArray());
+        await ChangeAsync(row => row with { Hold = true });
+        await _state.RowsAsync();
+        Start(new ClientSettings());
+        await PassAsync(TimeSpan.FromHours(1));
+        Assert.Empty(_state.LogLines("INFO_b101"));
+
+        await ChangeAsync(row => row with { Hold = false });
+        await PassAsync(TimeSpan.FromSeconds(3));
+        await LineAsync("INFO_b101");
+        await LineAsync("INFO_b211");
+        int attempts = _state.LogLines("INFO_b101").Length;
+
+        // Although its mail server is on the check list.
+        await ChangeAsync(row => row with { Order = Order.Flush });
+        await UntilAsync(async () =>
+        {
+            await PassAsync(TimeSpan.FromSeconds(2));
+            return _state.LogLines("INFO_b101").Length == attempts + 1;
+        });
+
+        await ChangeAsync(row => row with { Order = Order.Bounce });
+        await UntilAsync(async () =>
+        {
+            await PassAsync(TimeSpan.FromSeconds(2));
+            return _state.LogLines("INFO_b109").Length == 1;
+        });
+        await UntilAsync(async () => (await _state.RowsAsync()) is [{ ReversePath: "" }]);
+
+        using (var journal = new DoneJournal(_state.Spool))
+        {
+            Delivery bounce = (await _state.RowsAsync())[0];
+            journal.Append(bounce.Position.Segment, [new SettledRecipient(bounce.Position, 0)]);
+        }
+        await ChangeAsync(row => row with { Order = Order.Delete });
+        await UntilAsync(async () =>
+        {
+            await PassAsync(TimeSpan.FromSeconds(2));
+            return (await _state.RowsAsync()).Count == 0;
+        });
+        Assert.Empty(_state.LogLines("WARN_b110"));
+        Assert.Empty(_state.LogLines("ERROR"));
+    }
+
+    [Fact]
+    public async Task The_summary_counts_what_waits_by_route()
+    {
+        for (int i = 0; i < 3; i++)
+            await _state.AcceptAsync("Subject: x\r\n\r\ntext\r\n"u8.ToArray());
+        await _state.RowsAsync();
+        Start(new ClientSettings());
+        await LineAsync("INFO_b211");
+        QueueSummary? summary = null;
+        await UntilAsync(async () =>
+        {
+            await PassAsync(TimeSpan.FromSeconds(6));
+            using QueueStore store = _state.Store();
+            summary = await store.RunAsync(table => table.ReadSummary());
+            return summary is { Routes: [{ Active: 0 }] };
+        });
+        RouteSummary route = summary!.Routes[0];
+        Assert.Equal(("example.com", 3, 3 * 1024L, 0), (route.Route, route.Count, route.Octets, route.Held));
+        Assert.Equal(State.EnvelopeOf(new QueueId(1)).Arrival.ToUnixTimeSeconds(), route.Oldest.ToUnixTimeSeconds());
+        Assert.True(route.NextDue > _time.GetUtcNow());
+        Assert.Contains("connect", route.LastReply, StringComparison.Ordinal);
+    }
+
+    private static bool OfTheMessage(string line) => line.Contains("from=<a@example.org>", StringComparison.Ordinal);
+
+    /// <summary>Every mail server refuses connections.</summary>
+    private void Start(ClientSettings client)
+    {
+        using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        probe.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.9"), 0));
+        int port = ((IPEndPoint)probe.LocalEndPoint!).Port;
+        var settings = new Settings
+        {
+            Client = client,
+            RunDirectory = _run.FullName,
+            MailServers =
+            [
+                new MailServer { Domain = "example.com", Host = "127.0.0.9", Port = port },
+                new MailServer { Domain = "*", Host = "127.0.0.9", Port = port },
+            ],
+        };
+        _runner = new QueueRunner(settings, _state.Directory, _state.Log, _time);
+        _running = _runner.RunAsync(_stop.Token);
+    }
+
+    /// <summary>Lets time pass in steps small enough for every timer to find its moment.</summary>
+    private async Task PassAsync(TimeSpan span)
+    {
+        TimeSpan step = span > TimeSpan.FromHours(3) ? TimeSpan.FromMinutes(10) : span > TimeSpan.FromMinutes(2) ? TimeSpan.FromMinutes(1) : TimeSpan.FromSeconds(1);
+        for (TimeSpan passed = default; passed < span; passed += step)
+        {
+            _time.Advance(step);
+            await Task.Delay(2, TestContext.Current.CancellationToken);
+        }
+    }
+
+    private async Task<string> LineAsync(string code)
+    {
+        await UntilAsync(() => Task.FromResult(_state.LogLines(code).Length > 0));
+        return _state.LogLines(code)[^1];
+    }
+
+    private static async Task UntilAsync(Func<Task<bool>> condition)
+    {
+        for (int i = 0; i < 500; i++)
+        {
+            if (await condition())
+                return;
+            await Task.Delay(20, TestContext.Current.CancellationToken);
+        }
+        Assert.Fail("It did not come to that");
+    }
+
+    private async Task ChangeAsync(Func<Delivery, Delivery> change)
+    {
+        Delivery row = Assert.Single(await _state.RowsAsync());
+        using QueueStore store = _state.Store();
+        Assert.True(await store.RunAsync(table => table.Replace(row.Key, change(row))));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await _running;
+        if (_runner is not null)
+            await _runner.DisposeAsync();
+        _stop.Dispose();
+        _run.Delete(recursive: true);
+        _state.Dispose();
+    }
+}

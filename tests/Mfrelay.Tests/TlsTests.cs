@@ -1,0 +1,150 @@
+using System.Net;
+using System.Text;
+using Mfrelay.Core;
+using Microsoft.Extensions.Time.Testing;
+using Xunit;
+
+namespace Mfrelay.Tests;
+
+/// <summary>STARTTLS, TLS from the first octet, certificates by name, their renewal, and what a client certificate gives.</summary>
+public sealed class TlsTests : IDisposable
+{
+    private static readonly IPEndPoint Smtps = new(IPAddress.Loopback, 465);
+
+    private readonly TestCertificate _certificate = new("relay.example");
+
+    public void Dispose() => _certificate.Dispose();
+
+    [Fact]
+    public async Task After_starttls_nothing_that_was_said_before_counts_and_mail_comes_in()
+    {
+        await using Receiving receiving = await StartAsync();
+        ReceivingSession session = receiving.Connect();
+        await session.ReplyAsync();
+        Assert.Contains("250-STARTTLS\n", await session.AskAsync("EHLO before.example"), StringComparison.Ordinal);
+        Assert.StartsWith("250", await session.AskAsync("MAIL FROM:<before@example.org>"), StringComparison.Ordinal);
+        Assert.Equal("501 5.5.4 Syntax: no argument allowed", await session.AskAsync("STARTTLS now"));
+        Assert.Equal("220 2.0.0 Ready to start TLS", await session.AskAsync("STARTTLS"));
+        using TlsClient client = await TlsClient.StartAsync(session);
+        Assert.Equal("503 5.5.1 EHLO or HELO first", await client.AskAsync("MAIL FROM:<a@example.org>"));
+        Assert.Equal("503 5.5.1 MAIL first", await client.AskAsync("RCPT TO:<b@example.com>"));
+        Assert.DoesNotContain("STARTTLS", await client.AskAsync("EHLO after.example"), StringComparison.Ordinal);
+        Assert.Equal("503 5.5.1 TLS is on already", await client.AskAsync("STARTTLS"));
+        Assert.StartsWith("250", await client.AskAsync("MAIL FROM:<a@example.org>"), StringComparison.Ordinal);
+        Assert.StartsWith("250", await client.AskAsync("RCPT TO:<b@example.com>"), StringComparison.Ordinal);
+        Assert.StartsWith("354", await client.AskAsync("DATA"), StringComparison.Ordinal);
+        string large = string.Concat(Enumerable.Repeat(new string('x', 78) + "\r\n", 10_000));
+        Assert.StartsWith("250", await client.AskAsync(large + "."), StringComparison.Ordinal);
+        Assert.StartsWith("221", await client.AskAsync("QUIT"), StringComparison.Ordinal);
+        await session.EndedAsync();
+        (Envelope envelope, byte[] data) = Assert.Single(receiving.Stored());
+        Assert.Equal(("ESMTPS", "after.example", "a@example.org"), (envelope.Protocol, envelope.HeloName, envelope.ReversePath));
+        Assert.Equal(large, Encoding.Latin1.GetString(data[Receiving.AfterTrace(data)..]));
+    }
+
+    [Fact]
+    public async Task What_stands_behind_starttls_in_plaintext_is_thrown_away() // CVE-2011-0411
+    {
+        await using Receiving receiving = await StartAsync();
+        ReceivingSession session = receiving.Connect();
+        await session.ReplyAsync();
+        await session.AskAsync("EHLO client.example");
+        await session.SendAsync("STARTTLS\r\nEHLO evil.example\r\nMAIL FROM:<evil@example.org>\r\nRSET");
+        Assert.Equal("220 2.0.0 Ready to start TLS", await session.ReplyAsync());
+        using TlsClient client = await TlsClient.StartAsync(session);
+        Assert.Equal("250 2.0.0 Ok", await client.AskAsync("NOOP"));
+        Assert.Equal("503 5.5.1 EHLO or HELO first", await client.AskAsync("MAIL FROM:<a@example.org>"));
+        Assert.Contains(receiving.Log, entry => entry.What == LogEvents.PlaintextDropped);
+    }
+
+    [Fact]
+    public async Task A_listener_of_implicit_tls_greets_inside_it_and_wants_auth()
+    {
+        await using Receiving receiving = await StartAsync();
+        ReceivingSession session = receiving.Connect(listener: Smtps);
+        using TlsClient client = await TlsClient.StartAsync(session);
+        Assert.StartsWith("220 ", await client.ReplyAsync(), StringComparison.Ordinal);
+        await client.AskAsync("EHLO client.example");
+        Assert.Equal("530 5.7.0 Authentication required", await client.AskAsync("MAIL FROM:<a@example.org>"));
+    }
+
+    [Fact]
+    public async Task A_handshake_that_does_not_end_is_cut_off_and_one_that_is_none_is_logged()
+    {
+        var time = new FakeTimeProvider();
+        await using Receiving receiving = await StartAsync(time: time);
+        ReceivingSession silent = receiving.Connect(listener: Smtps);
+        time.Advance(TimeSpan.FromSeconds(31));
+        await silent.EndedAsync();
+        ReceivingSession plain = receiving.Connect(listener: Smtps);
+        await plain.SendAsync("EHLO client.example\r\n");
+        await plain.EndedAsync();
+        Assert.Equal(2, receiving.Log.Count(entry => entry.What == LogEvents.TlsFailed));
+        Assert.Single(receiving.Log, entry => entry.Line.EndsWith("(timeout)", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task The_name_that_the_client_asks_for_chooses_the_certificate()
+    {
+        using var other = new TestCertificate("mail.example.net", "*.example.net");
+        await using Receiving receiving = await StartAsync(more: other);
+        foreach ((string name, TestCertificate expected) in new[] { ("relay.example", _certificate), ("x.example.net", other), ("MAIL.example.net", other), ("unknown.example", _certificate) })
+        {
+            using TlsClient client = await TlsClient.StartAsync(receiving.Connect(listener: Smtps), name);
+            Assert.Equal(expected.Certificate.Thumbprint, client.ServerCertificate.Thumbprint);
+        }
+    }
+
+    [Fact]
+    public async Task A_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not()
+    {
+        var time = new FakeTimeProvider();
+        await using Receiving receiving = await StartAsync(time: time);
+        string first = await ServedAsync();
+        _certificate.Renew("relay.example", "second.example");
+        time.Advance(TimeSpan.FromSeconds(2));
+        string second = await ServedAsync();
+        Assert.NotEqual(first, second);
+        Assert.Equal(_certificate.Certificate.Thumbprint, second);
+        File.WriteAllText(_certificate.KeyFile, "no key");
+        time.Advance(TimeSpan.FromSeconds(2));
+        Assert.Equal(second, await ServedAsync());
+        time.Advance(TimeSpan.FromSeconds(2));
+        Assert.Equal(second, await ServedAsync());
+        Assert.Single(receiving.Log, entry => entry.What == LogEvents.CertificateBad);
+
+        async Task<string> ServedAsync()
+        {
+            using TlsClient client = await TlsClient.StartAsync(receiving.Connect(listener: Smtps));
+            return client.ServerCertificate.Thumbprint;
+        }
+    }
+
+    [Theory]
+    [InlineData(true, "250 2.1.0 Ok")]
+    [InlineData(false, "550 5.7.1 Your address may not send through this relay")]
+    public async Task A_client_certificate_of_the_list_may_send_from_anywhere(bool listed, string expected)
+    {
+        using var own = new TestCertificate("client.example");
+        await using Receiving receiving = await StartAsync(fingerprint: listed ? own.Fingerprint : new string('0', 64));
+        ReceivingSession session = receiving.Connect("192.0.2.1");
+        await session.ReplyAsync();
+        await session.AskAsync("STARTTLS");
+        using var certificate = System.Security.Cryptography.X509Certificates.X509Certificate2.CreateFromPemFile(own.CertificateFile, own.KeyFile);
+        using TlsClient client = await TlsClient.StartAsync(session, own: certificate);
+        await client.AskAsync("EHLO client.example");
+        Assert.Equal(expected, await client.AskAsync("MAIL FROM:<a@example.org>"));
+    }
+
+    private async Task<Receiving> StartAsync(TestCertificate? more = null, TimeProvider? time = null, string? fingerprint = null)
+    {
+        TestCertificate[] certificates = more is null ? [_certificate] : [_certificate, more];
+        Settings settings = Receiving.DefaultSettings;
+        return await Receiving.StartAsync(settings with
+        {
+            Server = settings.Server with { ClientCertificates = fingerprint is null ? [] : [fingerprint] },
+            Certificates = [.. certificates.Select(certificate => new CertificateSettings { File = certificate.CertificateFile, Key = certificate.KeyFile })],
+            Listeners = [new ListenerSettings { Address = Smtps, Profile = ListenerProfile.Smtps }],
+        }, time);
+    }
+}
