@@ -42,7 +42,7 @@ internal sealed class JournalEntry(string identifier)
         {
             string text = string.Create(CultureInfo.InvariantCulture, $"{values[i]}");
             Add(names[i], text);
-            if (names[i] == "MF_ADDRESS")
+            if (string.Equals(names[i], "MF_ADDRESS", StringComparison.Ordinal))
                 AddHostAndPort(text);
         }
         return _buffer.AsSpan(0, _length);
@@ -50,7 +50,7 @@ internal sealed class JournalEntry(string identifier)
 
     /// <summary>The field of a value: id is MF_QUEUE_ID, every other name is itself in capitals (B4).</summary>
     public static string FieldName(string name) =>
-        name == "id" ? "MF_QUEUE_ID" : $"MF_{JsonNamingPolicy.SnakeCaseUpper.ConvertName(name)}";
+        string.Equals(name, "id", StringComparison.Ordinal) ? "MF_QUEUE_ID" : $"MF_{JsonNamingPolicy.SnakeCaseUpper.ConvertName(name)}";
 
     private static string OneLine(string line) => line.AsSpan().ContainsAny('\n', '\r') ? line.ReplaceLineEndings(" ") : line;
 

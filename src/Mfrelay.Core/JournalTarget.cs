@@ -51,7 +51,7 @@ internal sealed class JournalTarget : Target
         string[] stream = Environment.GetEnvironmentVariable("JOURNAL_STREAM")?.Split(':') ?? [];
         // The variable is inherited by programs whose output goes elsewhere; /proc says "socket:[inode]".
         return stream is [_, var inode]
-            && new FileInfo("/proc/self/fd/1").LinkTarget == $"socket:[{inode}]"
+            && string.Equals(new FileInfo("/proc/self/fd/1").LinkTarget, $"socket:[{inode}]", StringComparison.Ordinal)
             && File.Exists(SocketPath);
     }
 
