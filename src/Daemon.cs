@@ -14,6 +14,7 @@ internal sealed class Daemon : IDisposable
 {
     private readonly string _configPath;
     private readonly string _pidFile;
+    private readonly string _settingsFile;
     private readonly Lock _gate = new();
     private PosixSignalRegistration? _hangup;
 
@@ -22,6 +23,8 @@ internal sealed class Daemon : IDisposable
         (_configPath, Settings, Log) = (configPath, settings, log);
         _pidFile = Path.Combine(settings.RunDirectory, $"{name}.pid");
         File.WriteAllText(_pidFile, string.Create(CultureInfo.InvariantCulture, $"{Environment.ProcessId}\n"));
+        _settingsFile = Path.Combine(settings.RunDirectory, $"{name}.toml");
+        WriteSettings();
     }
 
     public Settings Settings { get; private set; }
@@ -44,7 +47,12 @@ internal sealed class Daemon : IDisposable
     {
         _hangup?.Dispose();
         File.Delete(_pidFile);
+        File.Delete(_settingsFile);
     }
+
+    /// <summary>What is in force, and in which version, for "mfrelay config diff" and "mfrelay version".</summary>
+    private void WriteSettings() => File.WriteAllText(
+        _settingsFile, $"# mfrelay {typeof(Daemon).Assembly.GetName().Version?.ToString(3)} format {StateDirectory.Version}\n{ConfigText.Of(Settings)}");
 
     private void Reload(Func<Settings, Task<string>> apply, Func<Settings, Settings, IEnumerable<string>> needRestart, ISystemdNotifier? notifier)
     {
@@ -80,6 +88,7 @@ internal sealed class Daemon : IDisposable
 #pragma warning disable VSTHRD002 // on a thread of the pool, one reload at a time
         string what = apply(settings).GetAwaiter().GetResult();
 #pragma warning restore VSTHRD002
+        WriteSettings();
         Log.Reloaded(_configPath, what);
         if (later.Length > 0)
             Log.NeedsRestart(string.Join(", ", later));

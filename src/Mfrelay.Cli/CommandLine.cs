@@ -9,11 +9,17 @@ internal static class CommandLine
     public static RootCommand Create(CommandContext? context = null)
     {
         context ??= CommandContext.OfProcess;
-        return new("The mail relay's command: look at its configuration and its mail servers, ask what would happen, see it work.")
+        return new("The mail relay's command: look at its queue, its mail servers and its configuration, change what waits, ask what would happen.")
         {
-            ConfigCommand.Create(),
+            ConfigCommand.Create(context),
+            new QueueCommand(context).Create(),
             new HealthCommand(context).Create(),
+            new DrainCommand(context).CreateDrain(),
+            new DrainCommand(context).CreateResume(),
             new RouteCommand(context).Create(),
+            new StatusCommand(context).CreateStatus(),
+            new StatusCommand(context).CreateVersion(),
+            new SendCommand(context).Create(),
             new ReloadCommand(context).Create(),
             new UserCommand(context).Create(),
             new SimulateCommand(context).Create(),

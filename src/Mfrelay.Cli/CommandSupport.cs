@@ -8,9 +8,11 @@ using Mfrelay.Core;
 namespace Mfrelay.Cli;
 
 /// <summary>What a command runs with: where it writes, in which language, at which time. Tests give their own.</summary>
-internal sealed record CommandContext(TimeProvider Time, Func<string, string?> Environment)
+/// <param name="Answers">Where a question is answered; null: nobody is there to be asked.</param>
+internal sealed record CommandContext(TimeProvider Time, Func<string, string?> Environment, TextReader? Answers = null)
 {
-    public static readonly CommandContext OfProcess = new(TimeProvider.System, System.Environment.GetEnvironmentVariable);
+    public static readonly CommandContext OfProcess =
+        new(TimeProvider.System, System.Environment.GetEnvironmentVariable, Console.IsInputRedirected ? null : Console.In);
 
     /// <summary>Standard input.</summary>
     public TextReader Input { get; init; } = Console.In;
@@ -41,7 +43,7 @@ internal static class CommandSupport
     /// <summary>EX_NOPERM.</summary>
     public const int NoRights = 77;
 
-    private static readonly JsonSerializerOptions JsonOptions = new()
+    public static readonly JsonSerializerOptions JsonOptions = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         // Paths and Japanese names stay readable; nobody puts this into HTML.
@@ -61,6 +63,9 @@ internal static class CommandSupport
 
     public static void WriteJson(this TextWriter output, object value) => output.WriteLine(JsonSerializer.Serialize(value, JsonOptions));
 
+    /// <summary>A line; where nothing is awaited, because it goes to a terminal or a file.</summary>
+    public static void Line(this TextWriter output, string text) => output.WriteLine(text);
+
     /// <summary>Reads the config as the daemons do; writes its errors, and returns null, when there are any: the exit status is then 78.</summary>
     public static Settings? LoadSettings(string file, TextWriter error)
     {
@@ -75,6 +80,16 @@ internal static class CommandSupport
         string.Equals(name, server.Host, StringComparison.OrdinalIgnoreCase)
         || string.Equals(name, server.Address, StringComparison.OrdinalIgnoreCase)
         || string.Equals(name, server.Domain, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Runs what needs config and store: their errors are lines on standard error and an exit status.</summary>
+    public static async Task<int> WithStoreAsync(
+        this CommandContext context, string config, InvocationConfiguration console, Func<Settings, QueueStore, Language, Task<int>> use)
+    {
+        if (LoadSettings(config, console.Error) is not { } settings)
+            return ConfigLoad.ExitCode;
+        Language language = context.LanguageOf(settings);
+        return await StateAccess.WithStoreAsync(settings, language, console.Error, context.Time, store => use(settings, store, language));
+    }
 
     /// <summary>The text of the language.</summary>
     public static string Say(this Language language, string japanese, string english) => language == Language.Ja ? japanese : english;

@@ -6,7 +6,12 @@ namespace Mfrelay.Cli;
 /// <summary>"mfrelay config ...".</summary>
 internal static class ConfigCommand
 {
-    public static Command Create() => new("config", "Look at the configuration.") { CreateCheck() };
+    public static Command Create(CommandContext context) => new("config", "Look at the configuration.")
+    {
+        CreateCheck(),
+        new ConfigDiff(context).CreateShow(),
+        new ConfigDiff(context).CreateDiff(),
+    };
 
     private static Command CreateCheck()
     {

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Runtime.InteropServices;
 using Mfrelay.Core;
 
@@ -60,7 +59,7 @@ internal sealed partial class ReloadCommand(CommandContext context)
 
     private static Told Tell(string name, string runDirectory, Language language)
     {
-        if (PidOf(name, runDirectory) is not { } pid)
+        if (RunningDaemon.PidOf(name, runDirectory) is not { } pid)
             return new Told(name, null, false, null);
         if (Kill(pid, HangUp) == 0)
             return new Told(name, pid, true, null);
@@ -70,27 +69,6 @@ internal sealed partial class ReloadCommand(CommandContext context)
                 $"user '{Environment.UserName}' may not signal it; run it as root (sudo mfrelay reload)")
             : Marshal.GetLastPInvokeErrorMessage();
         return new Told(name, pid, false, error);
-    }
-
-    /// <summary>Of a running daemon; null also for the file of one that was killed, whose number another process may have by now.</summary>
-    private static int? PidOf(string name, string runDirectory)
-    {
-        try
-        {
-            string text = File.ReadAllText(Path.Combine(runDirectory, $"{name}.pid")).Trim();
-            if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int pid) || pid <= 1)
-                return null;
-            string process = $"/proc/{pid.ToString(CultureInfo.InvariantCulture)}";
-            if (string.Equals(File.ReadAllText($"{process}/comm").TrimEnd('\n'), name, StringComparison.Ordinal))
-                return pid;
-            // "dotnet mf-smtp-server.dll", where the process is called dotnet.
-            string[] command = File.ReadAllText($"{process}/cmdline").Split('\0');
-            return command.Length > 1 && string.Equals(Path.GetFileName(command[1]), $"{name}.dll", StringComparison.Ordinal) ? pid : null;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
     }
 
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]

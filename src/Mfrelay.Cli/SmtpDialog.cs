@@ -14,21 +14,24 @@ internal sealed class SmtpDialog : IDisposable
     private readonly NetworkStream _stream;
     private readonly StreamReader _replies;
 
-    private SmtpDialog(TcpClient connection)
+    private readonly Action<string>? _shown;
+
+    private SmtpDialog(TcpClient connection, Action<string>? shown)
     {
-        _connection = connection;
+        (_connection, _shown) = (connection, shown);
         _stream = connection.GetStream();
         _replies = new StreamReader(_stream, Encoding.UTF8);
     }
 
     /// <summary>Connects and reads the greeting.</summary>
-    public static async Task<(SmtpDialog Dialog, string Greeting)> ConnectAsync(IPEndPoint server, CancellationToken cancel)
+    /// <param name="shown">Given each line of the dialog but those of mail data.</param>
+    public static async Task<(SmtpDialog Dialog, string Greeting)> ConnectAsync(IPEndPoint server, CancellationToken cancel, Action<string>? shown = null)
     {
         var connection = new TcpClient(server.AddressFamily) { NoDelay = true };
         try
         {
             await connection.ConnectAsync(server, cancel);
-            var dialog = new SmtpDialog(connection);
+            var dialog = new SmtpDialog(connection, shown);
             return (dialog, await dialog.ReadAsync("220", "greeting", cancel));
         }
         catch
@@ -50,6 +53,30 @@ internal sealed class SmtpDialog : IDisposable
         return await ReadAsync("250", "mail data", cancel);
     }
 
+    /// <summary>One transaction of commands and octets as they are; any refusal throws <see cref="DialogException"/>.</summary>
+    /// <param name="mailData">Ends in CRLF, not dot-stuffed.</param>
+    public async Task<string> SendAsync(IEnumerable<string> commands, ReadOnlyMemory<byte> mailData, CancellationToken cancel)
+    {
+        foreach (string command in commands)
+            await AskAsync(command, "250", cancel);
+        await AskAsync("DATA", "354", cancel);
+        for (bool first = true; !mailData.IsEmpty; first = false)
+        {
+            int end = mailData.Span.IndexOf("\r\n."u8);
+            ReadOnlyMemory<byte> part = end < 0 ? mailData : mailData[..(end + 2)];
+            if (part.Span[0] == '.' || !first)
+                await _stream.WriteAsync("."u8.ToArray(), cancel);
+            await _stream.WriteAsync(part, cancel);
+            mailData = mailData[part.Length..];
+        }
+        await WriteLineAsync(".", cancel);
+        return await ReadAsync("250", "mail data", cancel);
+    }
+
+    public Task<string> ResetAsync(CancellationToken cancel) => AskAsync("RSET", "250", cancel);
+
+    public Task<string> HelloAsync(string helo, CancellationToken cancel) => AskAsync($"EHLO {helo}", "250", cancel);
+
     public Task<string> QuitAsync(CancellationToken cancel) => AskAsync("QUIT", "221", cancel);
 
     public void Dispose()
@@ -67,6 +94,7 @@ internal sealed class SmtpDialog : IDisposable
 
     private async Task<string> AskAsync(string command, string code, CancellationToken cancel)
     {
+        _shown?.Invoke($"> {command}");
         await WriteLineAsync(command, cancel);
         return await ReadAsync(code, command, cancel);
     }
@@ -79,6 +107,7 @@ internal sealed class SmtpDialog : IDisposable
         while (true)
         {
             string line = await _replies.ReadLineAsync(cancel) ?? throw new DialogException($"{to}: the connection was closed");
+            _shown?.Invoke($"< {line}");
             if (line.Length > 3 && line[3] == '-')
                 continue;
             return line.StartsWith(code, StringComparison.Ordinal) ? line : throw new DialogException($"{to}: {line}");

@@ -14,6 +14,7 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
     private readonly Lock _gate = new();
     private readonly Dictionary<string, MailServerHealth> _health = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Task> _watches = new(StringComparer.Ordinal);
+    private Dictionary<string, Drain> _drains = new(StringComparer.Ordinal);
 
     /// <summary>Takes over what an earlier run left in the table, for the mail servers that are still registered.</summary>
     public async Task LoadAsync()
@@ -50,8 +51,26 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
     public bool IsListed(MailServer server)
     {
         lock (_gate)
-            return HealthOf(server).State == HealthState.Down;
+            return HealthOf(server).State == HealthState.Down || IsDrained(server);
     }
+
+    /// <summary>What the operator drains now, as the table has it.</summary>
+    public void SetDrains(IReadOnlyList<Drain> drains)
+    {
+        lock (_gate)
+        {
+            if (drains.Count == 0 && _drains.Count == 0)
+                return;
+            foreach (Drain drain in drains.Where(drain => !_drains.ContainsKey(drain.Key)))
+                runner.Log.Drained(drain);
+            foreach (Drain drain in _drains.Values.Where(old => drains.All(drain => !string.Equals(drain.Key, old.Key, StringComparison.Ordinal))))
+                runner.Log.Undrained(drain);
+            _drains = drains.ToDictionary(drain => drain.Key, StringComparer.Ordinal);
+        }
+    }
+
+    private bool IsDrained(MailServer server) =>
+        _drains.Count > 0 && _drains.TryGetValue(server.Key, out Drain? drain) && drain.Until > runner.Time.GetUtcNow();
 
     /// <summary>A delivery could not connect or timed out (C2).</summary>
     public void DeliveryFailed(MailServer server, string error) => Note(server, new HealthEvent.DeliveryFailed(error));

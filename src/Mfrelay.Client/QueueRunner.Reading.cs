@@ -10,32 +10,67 @@ internal sealed partial class QueueRunner
 {
     private long _generation = -1;
     private long _lastKey;
-    private (DateTime, long) _databaseSeen;
-    private volatile bool _tapped;
+    private volatile bool _mustRead;
 
     /// <summary>Reads what was in the table before; replaced by a newer one when the table was made again.</summary>
     private Task _loading = Task.CompletedTask;
     private int _moved;
 
-    /// <summary>Whether the database may hold something new: a look at the file instead of opening it every second.</summary>
-    private bool HasChanged()
+    /// <summary>
+    /// New mail from the spool, before it has a row: handed out where it can be tried now. What cannot (a mail server on the check list, or with a
+    /// full hand) waits for its row; so does what comes back from an attempt.
+    /// </summary>
+    private void ReadTail()
     {
-        var file = new FileInfo(_directory.Database);
-        (DateTime, long) now = file.Exists ? (file.LastWriteTimeUtc, file.Length) : (DateTime.MinValue, 0);
-        bool changed = _databaseSeen != now;
-        _databaseSeen = now;
-        return changed;
+        lock (_gate)
+        {
+            IReadOnlyList<SpooledRecord> records;
+            try
+            {
+                records = _tail.Read(RowsPerRead);
+            }
+            catch (IOException)
+            {
+                return; // the rows come all the same
+            }
+            foreach (Delivery delivery in records.SelectMany(record => _routes.Split(record.Envelope, record.Position, record.Size)))
+            {
+                if (_keeper.StillOpen(delivery) is { } open && HandOf(open) is null)
+                    HandOut(open);
+            }
+            if (records.Count == RowsPerRead)
+                HasRoom();
+        }
+    }
+
+    /// <summary>Gives a delivery without a row to the mail server whose turn it is, if it can be tried now.</summary>
+    private bool HandOut(Delivery delivery)
+    {
+        if (_routes.Named(delivery.Route) is not { } route
+            || route.MailServers.Any(server => _checkList.IsListed(server) || QueueOf(server).Room <= 0))
+        {
+            return false;
+        }
+        Hold(delivery);
+        QueueOf(_rotation.Take(route)).Add(delivery);
+        _hasNewSummary = true;
+        return true;
     }
 
     private async Task ReadNewAsync()
     {
+        _mustRead = false;
         while (true)
         {
             (long generation, long after) = (_generation, _lastKey);
-            (long Generation, long NextKey, IReadOnlyList<Delivery> Rows) read = await _store.RunAsync(table =>
-                (table.Generation, table.NextKey, table.Generation == generation ? table.ReadAfter(after, RowsPerRead) : []));
+            (long Generation, long NextKey, SpoolPosition Mark, IReadOnlyList<Drain> Drains, IReadOnlyList<Delivery> Rows) read = await _store.RunAsync(table =>
+                (table.Generation, table.NextKey, table.Mark(SpoolOwner.Server), table.Drains,
+                    table.Generation == generation ? table.ReadAfter(after, RowsPerRead) : []));
+            _checkList.SetDrains(read.Drains);
             if (read.Generation != generation)
             {
+                lock (_gate)
+                    _tail.SkipTo(read.Mark);
                 StartOver(read.Generation, read.NextKey);
                 continue;
             }
@@ -46,9 +81,12 @@ internal sealed partial class QueueRunner
                     _lastKey = row.Key;
                     Take(row);
                 }
+                if (read.Rows.Count < RowsPerRead)
+                {
+                    _tail.SkipTo(read.Mark);
+                    return;
+                }
             }
-            if (read.Rows.Count < RowsPerRead)
-                return;
         }
     }
 
@@ -108,8 +146,14 @@ internal sealed partial class QueueRunner
             _hasNewSummary = true;
             return;
         }
+        if (row is { Attempts: 0, Replaces: 0 } && (row.Position.Segment & 1) == 0)
+            _tail.SkipOver(row.Position);
         if (HandOf(open) is { } hand)
+        {
             hand.Replace(new Row(open, _generation));
+            if (hand.Ended is { } change)
+                EndAttempt(hand.Delivery, change);
+        }
         else if (!Moved(open))
             Place(open);
     }

@@ -152,7 +152,13 @@ internal sealed partial class QueueRunner
     {
         lock (_gate)
         {
-            foreach (Row row in LetGo(delivery))
+            List<Row> rows = LetGo(delivery);
+            if (rows is [{ Delivery.Key: 0 }])
+            {
+                WaitForRow(delivery, change);
+                return;
+            }
+            foreach (Row row in rows)
             {
                 if (_keeper.StillOpen(row.Delivery) is not { } open)
                 {
@@ -160,16 +166,45 @@ internal sealed partial class QueueRunner
                     continue;
                 }
                 Delivery after = change(open) with { Replaces = 0 };
-                bool ordered = row.Delivery.Key != delivery.Key;
+                bool ordered = row.Delivery.Replaces != 0 && row.Delivery.Key != delivery.Key;
                 after = after with { Order = ordered ? after.Order : Order.None, Hold = after.Hold || open.Hold };
                 _schedule.Route(after.Route).LastReply = after.LastReply;
                 Write(row.Generation, table => table.Update(after));
-                if (row.Generation == _generation)
+                if (row.Generation == _generation && !Moved(after))
                     Place(after);
             }
             _hasNewSummary = true;
         }
         _news.Writer.TryWrite(true);
+    }
+
+    /// <summary>
+    /// Stays in hand, though nobody tries it, until its row comes and can be written; if there is none when it is due (the disk is full), it is
+    /// tried without one.
+    /// </summary>
+    private void WaitForRow(Delivery delivery, Func<Delivery, Delivery> change)
+    {
+        if (_keeper.StillOpen(delivery) is not { } open)
+            return;
+        Hold(delivery);
+        _active[(delivery.Position, delivery.Recipients[0].Ordinal)].Ended = change;
+        open = change(open);
+        if (!open.Hold)
+            _rowless.Enqueue(open, open.NextAttempt);
+    }
+
+    private void RetryRowless(DateTimeOffset now)
+    {
+        while (_rowless.TryPeek(out Delivery? delivery, out DateTimeOffset due) && due <= now)
+        {
+            _rowless.Dequeue();
+            // Its row has come, or another attempt is under way.
+            if (HandOf(delivery) is not { Ended: { } change } hand)
+                continue;
+            LetGo(hand.Delivery);
+            if (!HandOut(delivery))
+                WaitForRow(delivery, row => change(row) with { NextAttempt = now + PollInterval });
+        }
     }
 
     private void RampUp(MailServer server)

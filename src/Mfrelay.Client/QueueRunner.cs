@@ -30,6 +30,10 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly CheckListKeeper _checkList;
     private readonly Dictionary<string, MailServerQueue> _servers = new(StringComparer.OrdinalIgnoreCase);
     private readonly Schedule _schedule = new();
+    private readonly SpoolTail _tail;
+
+    /// <summary>Tried before there was a row, and to be tried again if there is none by then.</summary>
+    private readonly PriorityQueue<Delivery, DateTimeOffset> _rowless = new();
 
     /// <summary>What mail servers and the postmaster have in hand, by each of its recipients.</summary>
     private readonly Dictionary<(SpoolPosition, int Ordinal), InHand> _active = [];
@@ -47,6 +51,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         Reader = new SpoolReader(directory.Spool);
         _keeper = new SpoolKeeper(directory.Spool, Reader, new DoneJournal(directory.Spool));
         _postmaster = new Postmaster(directory, _store, () => (Settings, _routes), log, time, HasNews);
+        _tail = new SpoolTail(directory.Spool);
         _wake = new WakeSocket(settings.RunDirectory, WakeSocket.ClientName);
         _checkList = new CheckListKeeper(this, _store, CheckAsync);
         _alarm = time.CreateTimer(static news => ((Channel<bool>)news!).Writer.TryWrite(true), _news, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -75,13 +80,14 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         Task reading = Task.CompletedTask;
         while (!cancel.IsCancellationRequested)
         {
+            ReadTail();
             TimeSpan wait = ReleaseDue();
             ReadDue();
             await WaitAsync(wait, cancel);
             if (reading.IsCompleted)
             {
                 await reading;
-                if (!cancel.IsCancellationRequested && HasChanged())
+                if (!cancel.IsCancellationRequested && _store.HaveOthersChanged() | _mustRead)
                     reading = ReadNewAsync();
             }
             // A table that waits for room on the disk must not hold up what is due, nor the end.
@@ -102,6 +108,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         _store.Dispose();
         _keeper.Dispose();
         Reader.Dispose();
+        _tail.Dispose();
         _wake.Dispose();
         _stopping.Dispose();
         _aborting.Dispose();
@@ -110,10 +117,10 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>A mail server can take more of what is due.</summary>
     public void HasRoom() => _news.Writer.TryWrite(true);
 
-    /// <summary>There are new rows.</summary>
+    /// <summary>There are new rows, by this process.</summary>
     private void HasNews()
     {
-        _tapped = true;
+        _mustRead = true;
         _news.Writer.TryWrite(true);
     }
 
@@ -125,7 +132,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             while (true)
             {
                 await _wake.WaitAsync(cancel);
-                HasNews();
+                _news.Writer.TryWrite(true);
             }
         }
         catch (OperationCanceledException)
@@ -212,9 +219,6 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         {
             // Stopping.
         }
-        if (_tapped)
-            _databaseSeen = default;
-        _tapped = false;
     }
 
     /// <summary>Hands out what is due; returns how long until the next is.</summary>
@@ -223,6 +227,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         lock (_gate)
         {
             DateTimeOffset now = Time.GetUtcNow();
+            RetryRowless(now);
             while (_schedule.TryTakeDue(now, out Waiting waiting))
             {
                 if (MustBeRead(waiting, now))
@@ -327,7 +332,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         lock (_gate)
         {
             if (_active.TryGetValue((delivery.Position, delivery.Recipients[0].Ordinal), out InHand? hand) && hand.Rows is [{ Delivery: var row }]
-                && row.Key == delivery.Key)
+                && (row.Key == delivery.Key || (delivery.Key == 0 && row is { Replaces: 0, Hold: false })))
             {
                 return true;
             }
@@ -341,7 +346,8 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     {
         foreach (Row row in LetGo(delivery))
         {
-            if (row.Generation == _generation && _keeper.StillOpen(row.Delivery) is { } open)
+            // One without a row gets it soon, and comes by that.
+            if (row.Delivery.Key != 0 && row.Generation == _generation && _keeper.StillOpen(row.Delivery) is { } open)
                 Place(open);
         }
     }
@@ -375,12 +381,15 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     {
         public Delivery Delivery { get; } = delivery;
 
-        /// <summary>Its row, or those that took its place meanwhile.</summary>
+        /// <summary>Its row, or those that took its place meanwhile; with the key 0 as long as it has none.</summary>
         public List<Row> Rows { get; } = [row];
+
+        /// <summary>The attempt has ended before there was a row: what is to be written once there is.</summary>
+        public Func<Delivery, Delivery>? Ended { get; set; }
 
         public void Replace(Row by)
         {
-            Rows.RemoveAll(row => row.Delivery.Key == by.Delivery.Replaces || row.Generation != by.Generation);
+            Rows.RemoveAll(row => row.Delivery.Key == 0 || row.Delivery.Key == by.Delivery.Replaces || row.Generation != by.Generation);
             Rows.Add(by);
         }
     }

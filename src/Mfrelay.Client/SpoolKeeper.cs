@@ -43,11 +43,7 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
             Segment segment = SegmentOf(delivery.Position.Segment);
             if (segment.IsGone)
                 return null; // removed once all was settled; a crash kept the table from hearing of it
-            SettledSet set = segment.Settled;
-            if (!delivery.Recipients.Any(recipient => set.Contains(delivery.Position.Offset, recipient.Ordinal)))
-                return delivery;
-            OpenRecipient[] open = [.. delivery.Recipients.Where(recipient => !set.Contains(delivery.Position.Offset, recipient.Ordinal))];
-            return open.Length == 0 ? null : delivery with { Recipients = open };
+            return segment.Settled.Without(delivery);
         }
     }
 

@@ -162,4 +162,13 @@ public sealed class SettledSet
     public void Add(long offset, int ordinal) => _keys.Add(DoneJournal.Key(offset, ordinal));
 
     internal void Add(long key) => _keys.Add(key);
+
+    /// <summary>A delivery of this segment without its settled recipients; null when none is left.</summary>
+    public Delivery? Without(Delivery delivery)
+    {
+        if (!delivery.Recipients.Any(recipient => Contains(delivery.Position.Offset, recipient.Ordinal)))
+            return delivery;
+        OpenRecipient[] open = [.. delivery.Recipients.Where(recipient => !Contains(delivery.Position.Offset, recipient.Ordinal))];
+        return open.Length == 0 ? null : delivery with { Recipients = open };
+    }
 }

@@ -127,6 +127,26 @@ public static class LogEvents
         "メール送信サーバーとの通信中にタイムアウトになりました。ID={id} Host={host} Port={port}",
         "Timed out talking to the mail server. ID={id} Host={host} Port={port}");
 
+    // Drains, mf-smtp-client
+
+    public static readonly LogEvent Drained = new("INFO_b221", ["address", "reason"],
+        "管理者の指示により、このメールサーバーへの送信を停止します。 {address} ({reason})",
+        "Drained by the operator: nothing is sent through this mail server. {address} ({reason})");
+
+    public static readonly LogEvent Undrained = new("INFO_b222", ["address"],
+        "このメールサーバーへの送信を再開します。 {address}", "No longer drained: mail can be sent through this mail server. {address}");
+
+    // Alerts, mf-smtp-client (B6)
+
+    public static readonly LogEvent AlertRaised = new("WARN_b231", ["rule", "subject", "value"],
+        "アラートが発生しました。 {rule} {subject} {value}", "Alert. {rule} {subject} {value}");
+
+    public static readonly LogEvent AlertCleared = new("INFO_b232", ["rule", "subject"],
+        "アラートが解消しました。 {rule} {subject}", "The alert is over. {rule} {subject}");
+
+    public static readonly LogEvent AlertHookFailed = new("WARN_b233", ["program", "reason"],
+        "アラートの通知プログラムを実行できません。 {program} ({reason})", "The program for alerts failed. {program} ({reason})");
+
     // mf-smtp-client
 
     public static readonly LogEvent AttemptEnded = new("INFO_b101",

@@ -109,6 +109,12 @@ public sealed class MailLog : IDisposable
             Write(line, change.Health.Address, change.Health.Domain);
     }
 
+    public void AlertRaised(Alert alert) => Write(LogEvents.AlertRaised, alert.RuleName, alert.Subject, alert.Value);
+    public void AlertCleared(Alert alert) => Write(LogEvents.AlertCleared, alert.RuleName, alert.Subject);
+    public void AlertHookFailed(string program, string reason) => Write(LogEvents.AlertHookFailed, program, reason);
+    public void Drained(Drain drain) => Write(LogEvents.Drained, drain.Key, drain.Reason);
+    public void Undrained(Drain drain) => Write(LogEvents.Undrained, drain.Key);
+
     public void CommunicationTimedOut(Delivery delivery, MailServer server) =>
         Write(LogEvents.CommunicationTimedOut, delivery.Id, server.Host, server.Port);
 

@@ -28,6 +28,10 @@ public sealed class QueueStore : IDisposable
     private readonly List<FileStream> _open = [];
     private bool _full;
 
+    /// <summary>As this process left the table with its last turn.</summary>
+    private DatabaseState _lastState;
+    private bool _othersChanged = true;
+
     /// <param name="routes">Asked when the table is made again: recipients are then routed anew.</param>
     public QueueStore(StateDirectory directory, Func<RouteTable> routes, MailLog log, TimeProvider time)
     {
@@ -54,6 +58,16 @@ public sealed class QueueStore : IDisposable
         work(table);
         return true;
     });
+
+    /// <summary>
+    /// Whether another process has changed the table since this was last asked: a look at 16 octets, without a turn. True when in doubt.
+    /// </summary>
+    public bool HaveOthersChanged()
+    {
+        // In this order: a turn of our own in between sees the change and says so.
+        bool changed = _lease.ReadState() != _lastState;
+        return changed | Interlocked.Exchange(ref _othersChanged, false);
+    }
 
     /// <summary>Does what waits, then closes.</summary>
     public void Dispose()
@@ -135,6 +149,8 @@ public sealed class QueueStore : IDisposable
     private void UseDatabase(ref List<Work> batch, List<Work> parked, ref bool madeAgain)
     {
         DatabaseState before = _lease.ReadState();
+        if (before != _lastState)
+            _othersChanged = true;
         DatabaseState state;
         LiteDatabase? database = null;
         try
@@ -163,6 +179,7 @@ public sealed class QueueStore : IDisposable
         }
         if (state != before)
             _lease.WriteState(state);
+        _lastState = state;
     }
 
     private LiteDatabase Open()

@@ -33,6 +33,9 @@ public sealed record Settings
     [Setting("mf-smtp-client: delivering mail")]
     public ClientSettings Client { get; init; } = new();
 
+    [Setting("mf-smtp-client: telling the operator that mail piles up; each rule is off until it is given a value")]
+    public AlertSettings Alert { get; init; } = new();
+
     [Setting("More listeners, each with a profile; those of server.listen are \"inbound\" ones", Key = "listener")]
     public IReadOnlyList<ListenerSettings> Listeners { get; init; } = [];
 

@@ -182,12 +182,10 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
 
     private IEnumerable<Delivery> OpenDeliveries(ScannedRecord record, SettledSet settled)
     {
-        long offset = record.Position.Offset;
         foreach (Delivery delivery in routes.Split(record.Envelope!, record.Position, record.Head.DataLength))
         {
-            OpenRecipient[] open = [.. delivery.Recipients.Where(recipient => !settled.Contains(offset, recipient.Ordinal))];
-            if (open.Length > 0)
-                yield return delivery with { Recipients = open };
+            if (settled.Without(delivery) is { } open)
+                yield return open;
         }
     }
 

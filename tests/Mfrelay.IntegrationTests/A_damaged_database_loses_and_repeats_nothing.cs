@@ -68,7 +68,7 @@ public sealed class A_damaged_database_loses_and_repeats_nothing : IAsyncDisposa
         string spool = Path.Join(_relay.StateDirectory, "queue", "smtp");
         for (int i = 0; i < 100 && Directory.GetFiles(spool, "*.seg").Length > 0; i++)
             await Task.Delay(100, TestContext.Current.CancellationToken);
-        Assert.Empty(Directory.GetFiles(spool));
+        Assert.Equal(["server.end"], Directory.GetFiles(spool).Select(Path.GetFileName));
         Assert.Equal(0, await client.StopAsync());
 
         Do(Harm.OlderCopy);

@@ -40,6 +40,9 @@ internal sealed class CommandRun : IDisposable
     public Dictionary<string, string> Environment { get; } = new(StringComparer.Ordinal);
     public TimeProvider Time { get; init; } = new FakeTimeProvider(Now);
 
+    /// <summary>What somebody types at a terminal; null: nobody is there.</summary>
+    public string? Typed { get; set; }
+
     public string Input { get; set; } = "";
 
     public string Output => _output.ToString();
@@ -52,7 +55,7 @@ internal sealed class CommandRun : IDisposable
         _output.GetStringBuilder().Clear();
         _error.GetStringBuilder().Clear();
         using var input = new StringReader(Input);
-        return CommandLine.Create(new CommandContext(Time, name => Environment.GetValueOrDefault(name)) { Input = input })
+        return CommandLine.Create(new CommandContext(Time, name => Environment.GetValueOrDefault(name), Typed is null ? null : new StringReader(Typed)) { Input = input })
             .Parse([.. arguments, "--config", Config])
             .Invoke(new InvocationConfiguration { Output = _output, Error = _error });
     }

@@ -1,0 +1,98 @@
+using System.Globalization;
+
+namespace Mfrelay.Core;
+
+/// <summary>[alert]: when mf-smtp-client tells an operator that mail piles up, and how, besides the journal (B6).</summary>
+public sealed record AlertSettings
+{
+    [Setting("Raised when the oldest mail has waited this long, mail on hold left out; 0 never", Min = "0s", Max = "100d")]
+    public TimeSpan OldestMail { get; init; }
+
+    [Setting("Raised when the queue has this many deliveries; 0 never", Min = "0", Max = "1000000000")]
+    public int QueueSize { get; init; }
+
+    [Setting("Raised when a mail server has been down this long in the view of either process; 0 never", Min = "0s", Max = "100d")]
+    public TimeSpan ServerDown { get; init; }
+
+    [Setting("Raised when the file system of state_directory has less room than this; 0 never", Min = "0")]
+    public long DiskFree { get; init; }
+
+    [Setting("How often the rules are looked at", Min = "1s", Max = "1h")]
+    public TimeSpan Interval { get; init; } = TimeSpan.FromSeconds(30);
+
+    [Setting("Program to run for each alert raised or cleared, with the arguments raised|cleared, RULE, SUBJECT, VALUE; no shell; \"\" is none",
+        Form = SettingForm.OptionalPath)]
+    public string Exec { get; init; } = "";
+
+    [Setting("The program is killed after this long", Min = "1s", Max = "10m")]
+    public TimeSpan ExecTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    public bool IsOn => OldestMail > TimeSpan.Zero || QueueSize > 0 || ServerDown > TimeSpan.Zero || DiskFree > 0;
+}
+
+/// <summary>Which rule an alert is of.</summary>
+public enum AlertRule
+{
+    OldestMail,
+    QueueSize,
+    ServerDown,
+    DiskFree,
+}
+
+/// <param name="Subject">What it is about: "queue", a mail server, a directory.</param>
+/// <param name="Value">How bad it is, for people to read.</param>
+public sealed record Alert(AlertRule Rule, string Subject, string Value)
+{
+    public string RuleName => Setting.SnakeCase(Rule.ToString());
+}
+
+/// <summary>What the rules are held against.</summary>
+/// <param name="DiskFree">Octets; null: unknown.</param>
+public sealed record AlertFacts(
+    DateTimeOffset Now, QueueSummary? Queue, IReadOnlyList<MailServerHealth> Health, string Directory, long? DiskFree);
+
+/// <summary>Which alerts are up. Each is raised once when its rule is broken and cleared once when it holds again; pure but for that memory.</summary>
+public sealed class AlertBoard
+{
+    private readonly Dictionary<(AlertRule, string), Alert> _up = [];
+
+    /// <summary>For the status line; empty when all is well.</summary>
+    public string Status => _up.Count == 0 ? "" : $"alerts: {string.Join(", ", _up.Values.Select(alert => $"{alert.RuleName} {alert.Subject} {alert.Value}"))}";
+
+    /// <summary>What changed.</summary>
+    public (IReadOnlyList<Alert> Raised, IReadOnlyList<Alert> Cleared) Look(AlertFacts facts, AlertSettings rules)
+    {
+        Dictionary<(AlertRule, string), Alert> now = Broken(facts, rules).ToDictionary(alert => (alert.Rule, alert.Subject));
+        Alert[] raised = [.. now.Values.Where(alert => !_up.ContainsKey((alert.Rule, alert.Subject)))];
+        Alert[] cleared = [.. _up.Values.Where(alert => !now.ContainsKey((alert.Rule, alert.Subject)))];
+        _up.Clear();
+        foreach (((AlertRule, string) key, Alert alert) in now)
+            _up[key] = alert;
+        return (raised, cleared);
+    }
+
+    private static IEnumerable<Alert> Broken(AlertFacts facts, AlertSettings rules)
+    {
+        var c = CultureInfo.InvariantCulture;
+        RouteSummary[] waiting = [.. facts.Queue?.Routes.Where(route => route.Count > route.Held) ?? []];
+        if (rules.OldestMail > TimeSpan.Zero && waiting.Length > 0)
+        {
+            TimeSpan age = facts.Now - waiting.Min(route => route.Oldest);
+            if (age >= rules.OldestMail)
+                yield return new Alert(AlertRule.OldestMail, "queue", string.Create(c, $"{(long)age.TotalMinutes}m"));
+        }
+        int count = facts.Queue?.Routes.Sum(route => route.Count) ?? 0;
+        if (rules.QueueSize > 0 && count >= rules.QueueSize)
+            yield return new Alert(AlertRule.QueueSize, "queue", count.ToString(c));
+        if (rules.ServerDown > TimeSpan.Zero)
+        {
+            foreach (IGrouping<string, MailServerHealth> down in facts.Health
+                .Where(row => row.State == HealthState.Down && facts.Now - row.Since >= rules.ServerDown).GroupBy(row => row.Key, StringComparer.Ordinal))
+            {
+                yield return new Alert(AlertRule.ServerDown, down.Key, string.Create(c, $"{(long)(facts.Now - down.Min(row => row.Since)).TotalMinutes}m"));
+            }
+        }
+        if (rules.DiskFree > 0 && facts.DiskFree < rules.DiskFree)
+            yield return new Alert(AlertRule.DiskFree, facts.Directory, string.Create(c, $"{facts.DiskFree >> 20}MiB"));
+    }
+}

@@ -1,0 +1,58 @@
+namespace Mfrelay.Core;
+
+/// <summary>New mail as mf-smtp-server acknowledges it, read from its segments ahead of the table. Not for use by several threads.</summary>
+public sealed class SpoolTail(string spool) : IDisposable
+{
+    private readonly DurableEnd _durable = new(spool);
+    private SpoolPosition _next;
+    private SpoolPosition _known;
+
+    /// <summary>Everything before the end of a record is known otherwise: reading goes on there.</summary>
+    public void SkipTo(SpoolPosition end)
+    {
+        if (end > _next)
+            _next = end;
+    }
+
+    /// <summary>The record that begins at this position and all before it are known otherwise.</summary>
+    public void SkipOver(SpoolPosition begin)
+    {
+        if (begin > _known)
+            _known = begin;
+    }
+
+    /// <summary>
+    /// The next messages, at most so many. A place that cannot be read is left to the indexing, which sets it aside and says so.
+    /// </summary>
+    public IReadOnlyList<SpooledRecord> Read(int limit)
+    {
+        List<SpooledRecord> records = [];
+        if (_durable.Read() is not { } end)
+            return records;
+        while (_next < end && records.Count < limit)
+        {
+            long segment = _next.Segment;
+            ReadSegment(end, limit, records);
+            if (segment == end.Segment || records.Count >= limit)
+                break;
+            // Server's segments have even numbers (QueueIdSource).
+            long following = SpoolScanner.Segments(spool).Find(other => other > segment && (other & 1) == 0);
+            _next = following == 0 ? end : new SpoolPosition(following, 0);
+        }
+        return records;
+    }
+
+    private void ReadSegment(SpoolPosition end, int limit, List<SpooledRecord> records)
+    {
+        foreach (ScannedRecord record in SpoolScanner.Scan(spool, _next.Segment, _next.Offset, checkData: false))
+        {
+            if (record.Position >= end || records.Count >= limit || record.Damage is not null)
+                return;
+            _next = record.End;
+            if (record.Position > _known && record.Envelope is { } envelope)
+                records.Add(new SpooledRecord(envelope, record.Position, record.End, record.Head.DataLength));
+        }
+    }
+
+    public void Dispose() => _durable.Dispose();
+}

@@ -1,0 +1,85 @@
+using Xunit;
+
+namespace Mfrelay.IntegrationTests;
+
+public sealed class The_operator_changes_queued_mail_while_the_client_runs : IAsyncDisposable
+{
+    private readonly Sink _sink = new();
+    private readonly Relay _relay;
+
+    public The_operator_changes_queued_mail_while_the_client_runs() => _relay = new Relay(_sink.EndPoint);
+
+    public async ValueTask DisposeAsync()
+    {
+        await _relay.DisposeAsync();
+        _sink.Dispose();
+    }
+
+    [Fact]
+    public async Task A_drained_mail_server_gets_nothing_but_what_is_flushed()
+    {
+        await _relay.StartServerAsync();
+        Daemon client = await _relay.StartClientAsync();
+        await RunAsync(0, "drain", _sink.EndPoint.ToString(), "--reason", "new disks");
+        await client.WaitForLineAsync("INFO_b221 .*new disks");
+        string flushed = await _relay.SendAsync("flushed");
+        string waits = await _relay.SendAsync("waits");
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
+        Assert.Empty(_sink.Mail);
+
+        await RunAsync(0, "queue", "flush", flushed);
+        await client.WaitForLineAsync($"INFO_b102 {flushed} ");
+        Assert.Equal("flushed", Mail.TextOf(Assert.Single(_sink.Mail)));
+
+        await RunAsync(0, "resume", _sink.EndPoint.ToString());
+        await client.WaitForLineAsync($"INFO_b102 {waits} ");
+    }
+
+    [Fact]
+    public async Task Held_mail_waits_for_its_release_and_deleted_mail_is_gone()
+    {
+        await _relay.StartServerAsync();
+        string held = await _relay.SendAsync("held");
+        string deleted = await _relay.SendAsync("deleted");
+        await Task.Delay(1000, TestContext.Current.CancellationToken); // rows come a moment after the mail
+        await RunAsync(0, "queue", "hold", held);
+        await RunAsync(0, "queue", "delete", deleted, "--yes");
+        Daemon client = await _relay.StartClientAsync();
+        string last = await _relay.SendAsync("last");
+        await client.WaitForLineAsync($"INFO_b102 {last} ");
+        Assert.Equal("last", Mail.TextOf(Assert.Single(_sink.Mail)));
+        await RunAsync(1, "queue", "show", deleted);
+
+        await RunAsync(0, "queue", "release", held);
+        await client.WaitForLineAsync($"INFO_b102 {held} ");
+        Assert.Equal(2, _sink.Mail.Count);
+        await RunAsync(1, "queue", "list");
+    }
+
+    [Fact]
+    public async Task Exported_mail_comes_back_by_import_with_the_same_octets_behind_one_more_Received()
+    {
+        await _relay.StartServerAsync();
+        string id = await _relay.SendAsync("there and back", "one@example.com", "two@example.net");
+        string directory = _relay.PathOf("mail");
+        await Task.Delay(1000, TestContext.Current.CancellationToken);
+        await RunAsync(0, "queue", "export", directory);
+        await RunAsync(0, "queue", "delete", id, "--yes");
+        await RunAsync(0, "queue", "import", directory);
+        Assert.Empty(Directory.GetFiles(directory, "*.json"));
+        await RunAsync(0, "config", "diff");
+        await RunAsync(0, "version");
+        Daemon client = await _relay.StartClientAsync();
+        await client.WaitForLineAsync("INFO_b102 ");
+        await _sink.WaitForAsync(1);
+        Assert.Equal("there and back", Mail.TextOf(_sink.Mail[0]));
+        Assert.Equal(["one@example.com", "two@example.net"], _sink.Mail[0].To.Order(StringComparer.Ordinal), StringComparer.Ordinal);
+        await RunAsync(0, "status");
+    }
+
+    private async Task RunAsync(int exit, params string[] arguments)
+    {
+        using var command = new Daemon("mfrelay", [.. arguments, "--config", _relay.ConfigFile]);
+        Assert.Equal((exit, ""), (await command.WaitForExitAsync(60), exit == 0 ? command.Errors : ""));
+    }
+}
