@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using Mfrelay.Core;
 
 namespace Mfrelay.Cli;
@@ -130,7 +129,7 @@ internal sealed class QueueChangeCommand(CommandContext context, QueueVerb verb)
 
     private string Done(int count, Language language)
     {
-        string number = count.ToString("#,0", CultureInfo.InvariantCulture);
+        string number = QueueCommand.Number(count);
         return verb switch
         {
             QueueVerb.Flush => language.Say($"{number} 件を今すぐ送信します", $"{number} to be tried now"),
@@ -159,11 +158,7 @@ internal static class QueueChange
         QueueVerb.Flush => [row with { Order = Order.Flush, NextAttempt = default }],
         QueueVerb.Hold => [row with { Hold = true, Order = Order.None }],
         QueueVerb.Release => [row with { Hold = false }],
-        QueueVerb.Requeue =>
-        [
-            .. row.Recipients.GroupBy(recipient => routes.NameFor(recipient.ForwardPath), StringComparer.Ordinal)
-                .Select(group => row with { Route = group.Key, Recipients = [.. group], NextAttempt = default, Order = Order.None }),
-        ],
+        QueueVerb.Requeue => routes.Reroute(row with { NextAttempt = default, Order = Order.None }),
         QueueVerb.Bounce => [row with { Order = Order.Bounce, Hold = false, NextAttempt = default }],
         QueueVerb.Delete => [row with { Order = Order.Delete, Hold = false }],
     };

@@ -53,7 +53,7 @@ internal sealed class QueueCommand(CommandContext context)
         QueueStore store, Settings settings, Language language, TextWriter error, TimeProvider time)
     {
         (QueueSummary? written, IReadOnlyList<MailServerHealth> health) = await store.RunAsync(table => (table.ReadSummary(), table.ReadHealth()));
-        if (RunningDaemon.PidOf("mf-smtp-client", settings.RunDirectory) is null)
+        if (RunningDaemon.PidOf(RunningDaemon.Client, settings.RunDirectory) is null)
             written = null; // nobody has kept it since
         var counts = new QueueCounts(written, time.GetUtcNow());
         await foreach (Delivery row in new QueueRows(store, new Progress(error, time, language.Say("集計中", "counting"))).ReadAsync(written?.LastKey ?? 0))
@@ -114,7 +114,7 @@ internal sealed class QueueCommand(CommandContext context)
         }),
     };
 
-    public static string Number(int number) => number.ToString("#,0", CultureInfo.InvariantCulture);
+    public static string Number(long number) => number.ToString("#,0", CultureInfo.InvariantCulture);
 
     /// <summary>"12 KiB", "3.4 GiB": as much as one wants to know.</summary>
     public static string Octets(long octets)

@@ -125,7 +125,7 @@ internal static class LocalServer
     /// <summary>The first listener, through loopback where it takes every address.</summary>
     public static IPEndPoint AddressOf(Settings settings)
     {
-        IPEndPoint listen = settings.Server.Listen[0];
+        IPEndPoint listen = settings.EndPoints.First(); // those of server.listen come before the [[listener]] tables
         return listen.Address.Equals(IPAddress.Any) ? new IPEndPoint(IPAddress.Loopback, listen.Port)
             : listen.Address.Equals(IPAddress.IPv6Any) ? new IPEndPoint(IPAddress.IPv6Loopback, listen.Port)
             : listen;

@@ -64,7 +64,7 @@ internal sealed class QueueShowCommand(CommandContext context)
         table.Add("ID", first.Id.ToString());
         table.Add(language.Say("送信者", "sender"), $"<{first.ReversePath}>");
         table.Add(language.Say("受付", "arrival"), $"{Local(first.Arrival)} ({CommandSupport.Age(now - first.Arrival)})");
-        table.Add(language.Say("サイズ", "size"), first.Size.ToString("#,0", CultureInfo.InvariantCulture));
+        table.Add(language.Say("サイズ", "size"), QueueCommand.Number(first.Size));
         if (envelope is not null)
         {
             table.Add(language.Say("クライアント", "client"), $"{envelope.ClientAddress} {envelope.HeloName} {envelope.Protocol}");

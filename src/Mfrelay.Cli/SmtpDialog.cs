@@ -45,12 +45,9 @@ internal sealed class SmtpDialog : IDisposable
     /// <param name="mailData">Ends in CRLF, not dot-stuffed.</param>
     public async Task<string> SendAsync(string helo, string reversePath, string forwardPath, string mailData, CancellationToken cancel)
     {
-        await AskAsync($"EHLO {helo}", "250", cancel);
-        await AskAsync($"MAIL FROM:<{reversePath}> BODY=8BITMIME", "250", cancel);
-        await AskAsync($"RCPT TO:<{forwardPath}>", "250", cancel);
-        await AskAsync("DATA", "354", cancel);
-        await WriteLineAsync($"{Stuffed(mailData)}.", cancel);
-        return await ReadAsync("250", "mail data", cancel);
+        await HelloAsync(helo, cancel);
+        return await SendAsync(
+            [$"MAIL FROM:<{reversePath}> BODY=8BITMIME", $"RCPT TO:<{forwardPath}>"], Encoding.UTF8.GetBytes(mailData), cancel);
     }
 
     /// <summary>One transaction of commands and octets as they are; any refusal throws <see cref="DialogException"/>.</summary>
@@ -60,6 +57,7 @@ internal sealed class SmtpDialog : IDisposable
         foreach (string command in commands)
             await AskAsync(command, "250", cancel);
         await AskAsync("DATA", "354", cancel);
+        // A line that begins with a dot gets a second one (RFC 5321 4.5.2).
         for (bool first = true; !mailData.IsEmpty; first = false)
         {
             int end = mailData.Span.IndexOf("\r\n."u8);
@@ -83,13 +81,6 @@ internal sealed class SmtpDialog : IDisposable
     {
         _replies.Dispose();
         _connection.Dispose();
-    }
-
-    /// <summary>RFC 5321 4.5.2: a line that begins with a dot gets a second one.</summary>
-    internal static string Stuffed(string mailData)
-    {
-        string stuffed = mailData.Replace("\r\n.", "\r\n..", StringComparison.Ordinal);
-        return stuffed.StartsWith('.') ? $".{stuffed}" : stuffed;
     }
 
     private async Task<string> AskAsync(string command, string code, CancellationToken cancel)

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using Mfrelay.Core;
 
 namespace Mfrelay.Cli;
@@ -103,7 +102,7 @@ internal sealed class StatusCommand(CommandContext context)
         table.Write(output);
     }
 
-    private static string Held(QueueSummary queue) => queue.Routes.Sum(route => route.Held).ToString("#,0", CultureInfo.InvariantCulture);
+    private static string Held(QueueSummary queue) => QueueCommand.Number(queue.Routes.Sum(route => route.Held));
 
     private static int Version(string config, bool asJson, InvocationConfiguration console)
     {

@@ -4,7 +4,7 @@ using Mfrelay.Core;
 namespace Mfrelay.Client;
 
 /// <summary>Looks at the [alert] rules from time to time; writes what changed to the journal and tells the operator's program.</summary>
-internal sealed class AlertWatch(QueueRunner runner, QueueStore store, StateDirectory directory)
+internal sealed class AlertWatch(QueueRunner runner, StateDirectory directory)
 {
     private readonly AlertBoard _board = new();
 
@@ -31,7 +31,7 @@ internal sealed class AlertWatch(QueueRunner runner, QueueStore store, StateDire
     {
         try
         {
-            (QueueSummary? queue, IReadOnlyList<MailServerHealth> health) = await store.RunAsync(table => (table.ReadSummary(), table.ReadHealth()));
+            (QueueSummary? queue, IReadOnlyList<MailServerHealth> health) = await runner.Store.RunAsync(table => (table.ReadSummary(), table.ReadHealth()));
             (IReadOnlyList<Alert> raised, IReadOnlyList<Alert> cleared) =
                 _board.Look(new AlertFacts(runner.Time.GetUtcNow(), queue, health, directory.Root, Room()), rules);
             Status = _board.Status;

@@ -51,7 +51,7 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
     public bool IsListed(MailServer server)
     {
         lock (_gate)
-            return HealthOf(server).State == HealthState.Down || IsDrained(server);
+            return _health.GetValueOrDefault(server.Key)?.State == HealthState.Down || IsDrained(server);
     }
 
     /// <summary>What the operator drains now, as the table has it.</summary>

@@ -9,7 +9,7 @@ namespace Mfrelay.Client;
 internal sealed class Postmaster : IDisposable
 {
     private readonly QueueStore _store;
-    private readonly Func<(Settings Settings, RouteTable Routes)> _config;
+    private readonly Func<Settings> _settings;
     private readonly MailLog _log;
     private readonly TimeProvider _time;
     private readonly Action _news;
@@ -21,19 +21,14 @@ internal sealed class Postmaster : IDisposable
 
     /// <param name="news">Called when a notice is in the table.</param>
     public Postmaster(
-        StateDirectory directory, QueueStore store, Func<(Settings Settings, RouteTable Routes)> config, MailLog log, TimeProvider time, Action news) =>
-        (_directory, _store, _config, _log, _time, _news) = (directory, store, config, log, time, news);
+        StateDirectory directory, QueueStore store, Func<Settings> settings, MailLog log, TimeProvider time, Action news) =>
+        (_directory, _store, _settings, _log, _time, _news) = (directory, store, settings, log, time, news);
 
     /// <summary>Makes good what an earlier run left of its segments, and brings the table up to them.</summary>
     public async Task OpenAsync()
     {
-        long highest = SpoolIndexer.SealLeftovers(_directory.Spool, SpoolOwner.Client, _log);
-        _end = await _store.RunAsync(table =>
-        {
-            _store.CatchUp(SpoolOwner.Client, table);
-            return table.Mark(SpoolOwner.Client);
-        });
-        _ids = new QueueIdSource(_time, Math.Max(highest, _end.Segment), SpoolOwner.Client);
+        (_end, long highest) = await _store.TakeOverAsync(SpoolOwner.Client);
+        _ids = new QueueIdSource(_time, highest, SpoolOwner.Client);
     }
 
     public void Dispose() => _spool?.Dispose();
@@ -42,7 +37,7 @@ internal sealed class Postmaster : IDisposable
     /// Tells the sender what became of some recipients, where its NOTIFY wants that (RFC 3461 4.1); nobody is told about a message without a
     /// reverse-path. False: the notice could not be stored, so those that failed must stay in the queue.
     /// </summary>
-    public async Task<bool> ReportAsync(SpooledMessage message, IReadOnlyList<DsnRecipient> recipients, bool nextHopHasDsn)
+    public async Task<bool> ReportAsync(SpooledMessage message, IReadOnlyList<DsnRecipient> recipients)
     {
         Envelope envelope = message.Envelope;
         if (envelope.ReversePath.Length == 0)
@@ -51,10 +46,10 @@ internal sealed class Postmaster : IDisposable
                 _log.BounceDropped(envelope.Id, dropped.Recipient.ForwardPath, dropped.Status.ToString(), dropped.Outcome.ToString());
             return true;
         }
-        DsnRecipient[] wanted = [.. recipients.Where(one => DsnPolicy.Wants(envelope, one.Recipient, one.Action, nextHopHasDsn))];
+        DsnRecipient[] wanted = [.. recipients.Where(one => DsnPolicy.Wants(envelope, one.Recipient, one.Action))];
         if (wanted.Length == 0)
             return true;
-        DsnMail mail = new DsnWriter(Style(_config().Settings), _time).Write(_ids!.Next(), message, wanted);
+        DsnMail mail = new DsnWriter(Style(_settings()), _time).Write(_ids!.Next(), message, wanted);
         SpoolResult result = await StoreAsync(mail);
         if (result != SpoolResult.Durable)
         {
@@ -95,18 +90,7 @@ internal sealed class Postmaster : IDisposable
     {
         SpoolPosition from = _end;
         SpoolPosition to = _end = records[^1].End;
-        try
-        {
-            await _store.RunAsync(table => table.InsertUpTo(
-                SpoolOwner.Client, from, to,
-                records.SelectMany(record => _config().Routes.Split(record.Envelope, record.Position, record.Size)),
-                t => _store.CatchUp(SpoolOwner.Client, t)));
-            _news();
-        }
-        catch (Exception e)
-        {
-            // The notice is in the spool; the next start indexes it.
-            _log.Unexpected("queue table", e);
-        }
+        await _store.IndexAsync(SpoolOwner.Client, from, to, records);
+        _news();
     }
 }

@@ -24,8 +24,7 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
         async changed => $"rerouted={await runner.ReloadAsync(changed)}",
         DaemonProgram.NeedRestart,
         host.Services.GetService<ISystemdNotifier>());
-    using var store = new QueueStore(directory, () => new RouteTable(daemon.Settings.MailServers), daemon.Log, TimeProvider.System);
-    Task alerts = new AlertWatch(runner, store, directory).RunAsync(lifetime.ApplicationStopping);
+    Task alerts = new AlertWatch(runner, directory).RunAsync(lifetime.ApplicationStopping);
     // A runner that fails ends the process, with an exit code that makes the service manager start it again.
     Task running = runner.RunAsync(lifetime.ApplicationStopping);
     _ = running.ContinueWith(_ => lifetime.StopApplication(), TaskScheduler.Default);

@@ -18,7 +18,7 @@ internal sealed partial class QueueRunner
 
     private void ToDesk(Delivery delivery, bool giveUp)
     {
-        Hold(delivery);
+        TakeInHand(delivery);
         Interlocked.Increment(ref _atDesk);
         _desk.Writer.TryWrite((delivery, giveUp));
     }
@@ -68,7 +68,7 @@ internal sealed partial class QueueRunner
         Failure why = delivery.Order == Order.Bounce ? Failure.Returned : Failure.Expired;
         var outcome = Outcome.Of(Stage.Connect, why, detail: delivery.LastReply.Length > 0 ? delivery.LastReply : null);
         EnhancedStatus status = ReplyClassifier.Classify(outcome).Status;
-        if (await _postmaster.ReportAsync(message, Reports(delivery, message, DsnAction.Failed, status, outcome), nextHopHasDsn: false))
+        if (await _postmaster.ReportAsync(message, Reports(delivery, message, DsnAction.Failed, status, outcome)))
         {
             await SettleAsync(message, delivery, _ => true);
             TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
@@ -82,7 +82,7 @@ internal sealed partial class QueueRunner
     {
         var outcome = Outcome.Of(Stage.Connect, Failure.Unreachable, detail: delivery.LastReply.Length > 0 ? delivery.LastReply : null);
         bool told = await _postmaster.ReportAsync(
-            message, Reports(delivery, message, DsnAction.Delayed, new EnhancedStatus(4, 4, 7), outcome), nextHopHasDsn: false);
+            message, Reports(delivery, message, DsnAction.Delayed, new EnhancedStatus(4, 4, 7), outcome));
         DateTimeOffset next = RetrySchedule.Next(
             Math.Max(delivery.Attempts, 1), Time.GetUtcNow(), delivery.Arrival, isBounce: false, Settings.Client, _chance.NextDouble());
         EndAttempt(delivery, row => row with { Warned = told, NextAttempt = next });

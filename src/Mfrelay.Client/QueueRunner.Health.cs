@@ -16,8 +16,16 @@ internal sealed partial class QueueRunner
         lock (_gate)
         {
             QueueOf(server).Ramp();
-            _schedule.Release(
-                route => string.Equals(_routes.Named(route.Name)?.Name, server.Domain, StringComparison.OrdinalIgnoreCase), Time.GetUtcNow());
+            DateTimeOffset now = Time.GetUtcNow();
+            bool IsOfServer(string route) => string.Equals(_routes.Named(route)?.Name, server.Domain, StringComparison.OrdinalIgnoreCase);
+            _schedule.Release(route => IsOfServer(route.Name), now);
+            foreach (InHand hand in _active.Values.Where(hand => hand.Ended is not null && IsOfServer(hand.Delivery.Route)).Distinct().ToArray())
+            {
+                // Tried before it had a row: it waits as the others do.
+                Func<Delivery, Delivery> change = hand.Ended!;
+                LetGo(hand.Delivery);
+                WaitForRow(hand.Delivery, row => change(row) with { NextAttempt = now });
+            }
         }
         _news.Writer.TryWrite(true);
     }
@@ -31,13 +39,13 @@ internal sealed partial class QueueRunner
         {
             Settings = settings;
             _routes = new RouteTable(settings.MailServers);
-            _mx = new MxResolver(settings, Time);
+            _mx = null; // the next one is made with the new settings
             foreach (Delivery delivery in _servers.Values.SelectMany(queue => queue.TakeAll()))
                 LetGo(delivery);
             _servers.Clear(); // workers in an attempt finish it and end
         }
         _checkList.Apply();
-        (long generation, long nextKey) = await _store.RunAsync(table => (table.Generation, table.NextKey));
+        (long generation, long nextKey) = await Store.RunAsync(table => (table.Generation, table.NextKey));
         StartOver(generation, nextKey);
         await _loading;
         _news.Writer.TryWrite(true);
@@ -57,7 +65,10 @@ internal sealed partial class QueueRunner
     {
         if (!server.IsMx)
             return (await opener.OpenAsync(server, cancel), server);
-        MxAnswer answer = await _mx.ResolveAsync(server.Domain, cancel);
+        MxResolver mx;
+        lock (_gate)
+            mx = _mx ??= new MxResolver(Settings, Time);
+        MxAnswer answer = await mx.ResolveAsync(server.Domain, cancel);
         var opening = new Opening(null, answer.Outcome);
         MailServer peer = server;
         foreach (MxCandidate candidate in answer.Candidates)

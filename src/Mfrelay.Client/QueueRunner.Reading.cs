@@ -9,8 +9,17 @@ namespace Mfrelay.Client;
 internal sealed partial class QueueRunner
 {
     private long _generation = -1;
+
+    /// <summary>Which reading of the whole table this is: what an earlier one still has under way counts for nothing.</summary>
+    private int _reading;
     private long _lastKey;
     private volatile bool _mustRead;
+
+    /// <summary>How far the server's part of the spool is in the table, as this process last saw it.</summary>
+    private SpoolPosition _mark;
+
+    /// <summary>An end of the server's part that the mark should have reached by now, and for how many seconds it has not.</summary>
+    private (SpoolPosition End, int Seconds) _awaited;
 
     /// <summary>Reads what was in the table before; replaced by a newer one when the table was made again.</summary>
     private Task _loading = Task.CompletedTask;
@@ -51,7 +60,7 @@ internal sealed partial class QueueRunner
         {
             return false;
         }
-        Hold(delivery);
+        TakeInHand(delivery);
         QueueOf(_rotation.Take(route)).Add(delivery);
         _hasNewSummary = true;
         return true;
@@ -63,14 +72,14 @@ internal sealed partial class QueueRunner
         while (true)
         {
             (long generation, long after) = (_generation, _lastKey);
-            (long Generation, long NextKey, SpoolPosition Mark, IReadOnlyList<Drain> Drains, IReadOnlyList<Delivery> Rows) read = await _store.RunAsync(table =>
+            (long Generation, long NextKey, SpoolPosition Mark, IReadOnlyList<Drain> Drains, IReadOnlyList<Delivery> Rows) read = await Store.RunAsync(table =>
                 (table.Generation, table.NextKey, table.Mark(SpoolOwner.Server), table.Drains,
                     table.Generation == generation ? table.ReadAfter(after, RowsPerRead) : []));
             _checkList.SetDrains(read.Drains);
             if (read.Generation != generation)
             {
                 lock (_gate)
-                    _tail.SkipTo(read.Mark);
+                    _tail.SkipTo(_mark = read.Mark);
                 StartOver(read.Generation, read.NextKey);
                 continue;
             }
@@ -81,12 +90,44 @@ internal sealed partial class QueueRunner
                     _lastKey = row.Key;
                     Take(row);
                 }
+                _mark = read.Mark;
                 if (read.Rows.Count < RowsPerRead)
                 {
-                    _tail.SkipTo(read.Mark);
+                    _tail.SkipTo(_mark);
                     return;
                 }
             }
+        }
+    }
+
+    /// <summary>
+    /// Whether mf-smtp-server owes rows for longer than it ever takes: it has ended right after it acknowledged mail, and may stay away. What the mail
+    /// servers could not take at once would wait for it.
+    /// </summary>
+    private bool IsServerLate()
+    {
+        lock (_gate)
+        {
+            _awaited = _mark >= _awaited.End ? (_tail.End, 0) : (_awaited.End, _awaited.Seconds + 1);
+            if (_awaited.Seconds < SecondsToIndex)
+                return false;
+            _awaited.Seconds = 0;
+            return true;
+        }
+    }
+
+    private async Task IndexForServerAsync()
+    {
+        try
+        {
+            await Store.RunAsync(table => Store.CatchUp(SpoolOwner.Server, table));
+            HasNews();
+        }
+        catch (Exception e)
+        {
+            // At the end the table is closed under it.
+            if (!Stopping.IsCancellationRequested)
+                Log.Unexpected("queue table", e);
         }
     }
 
@@ -99,11 +140,12 @@ internal sealed partial class QueueRunner
             _generation = generation;
             _lastKey = nextKey - 1;
             _moved = 0;
-            _loading = LoadAsync(generation, nextKey);
+            _reading++;
+            _loading = LoadAsync(_reading, nextKey);
         }
     }
 
-    private async Task LoadAsync(long generation, long before)
+    private async Task LoadAsync(int reading, long before)
     {
         try
         {
@@ -111,10 +153,10 @@ internal sealed partial class QueueRunner
             {
                 long below = before;
                 (long Generation, IReadOnlyList<Delivery> Rows) read =
-                    await _store.RunAsync(table => (table.Generation, table.ReadBefore(below, RowsPerRead)));
+                    await Store.RunAsync(table => (table.Generation, table.ReadBefore(below, RowsPerRead)));
                 lock (_gate)
                 {
-                    if (read.Rows.Count == 0 || read.Generation != generation || _generation != generation)
+                    if (read.Rows.Count == 0 || _reading != reading || read.Generation != _generation)
                         return;
                     before = read.Rows[0].Key;
                     foreach (Delivery row in read.Rows)
@@ -123,13 +165,11 @@ internal sealed partial class QueueRunner
                 HasRoom();
             }
         }
-        catch (Exception e) when (!Stopping.IsCancellationRequested)
+        catch (Exception e)
         {
-            Log.Unexpected("queue table", e);
-        }
-        catch
-        {
-            // The table is closed.
+            // At the end the table is closed under it.
+            if (!Stopping.IsCancellationRequested)
+                Log.Unexpected("queue table", e);
         }
     }
 
@@ -175,11 +215,7 @@ internal sealed partial class QueueRunner
         RouteTable routes = _routes;
         if (delivery.Recipients.All(recipient => string.Equals(routes.NameFor(recipient.ForwardPath), delivery.Route, StringComparison.Ordinal)))
             return false;
-        List<Delivery> now =
-        [
-            .. delivery.Recipients.GroupBy(recipient => routes.NameFor(recipient.ForwardPath), StringComparer.Ordinal)
-                .Select(group => delivery with { Route = group.Key, Recipients = [.. group] }),
-        ];
+        IReadOnlyList<Delivery> now = routes.Reroute(delivery);
         _moved++;
         Write(_generation, table => table.Replace(delivery.Key, now), HasNews);
         return true;
@@ -203,23 +239,23 @@ internal sealed partial class QueueRunner
                 if (keys.Count == 0)
                     continue;
                 route.IsReading = true;
-                _ = ReadAsync(route, keys, _generation);
+                _ = ReadAsync(route, keys);
             }
         }
     }
 
-    private async Task ReadAsync(RouteQueue route, List<long> keys, long generation)
+    private async Task ReadAsync(RouteQueue route, List<long> keys)
     {
+        (int reading, long generation) = (_reading, _generation);
         try
         {
-            IReadOnlyList<Delivery> rows = await _store.RunAsync(table => table.Generation == generation ? table.Read(keys) : []);
+            IReadOnlyList<Delivery> rows = await Store.RunAsync(table => table.Generation == generation ? table.Read(keys) : []);
             lock (_gate)
             {
                 route.IsReading = false;
-                // Another generation has read them anew.
                 foreach (Delivery row in rows)
                 {
-                    if (_generation == generation && _keeper.StillOpen(row) is { } open && HandOf(open) is null)
+                    if (_reading == reading && _keeper.StillOpen(row) is { } open && HandOf(open) is null)
                         Place(open, wasDue: true);
                 }
             }

@@ -66,18 +66,21 @@ internal sealed partial class QueueRunner
     /// <summary>What failed is reported and then settled; what was relayed to where no report will come from is reported (RFC 3461 5.2.2).</summary>
     private async Task ReportAsync(Attempt attempt, Verdict[] verdicts)
     {
+        Envelope envelope = attempt.Message.Envelope;
         List<DsnRecipient> reports = [];
         for (int i = 0; i < verdicts.Length; i++)
         {
-            if (verdicts[i].Disposition != Disposition.Deferred)
+            Recipient recipient = envelope.Recipients[attempt.Delivery.Recipients[i].Ordinal];
+            bool failed = verdicts[i].Disposition == Disposition.Failed;
+            if (failed || (verdicts[i].Disposition == Disposition.Delivered && DsnPolicy.Wants(envelope, recipient, DsnAction.Relayed, attempt.NextHopHasDsn)))
             {
                 reports.Add(new DsnRecipient(
-                    attempt.Message.Envelope.Recipients[attempt.Delivery.Recipients[i].Ordinal],
-                    verdicts[i].Disposition == Disposition.Failed ? DsnAction.Failed : DsnAction.Relayed,
-                    verdicts[i].Status, attempt.Outcomes[i], attempt.Peer, Time.GetUtcNow()));
+                    recipient, failed ? DsnAction.Failed : DsnAction.Relayed, verdicts[i].Status, attempt.Outcomes[i], attempt.Peer, Time.GetUtcNow()));
             }
         }
-        bool reported = await _postmaster.ReportAsync(attempt.Message, reports, attempt.NextHopHasDsn);
+        if (reports.Count == 0)
+            return;
+        bool reported = await _postmaster.ReportAsync(attempt.Message, reports);
         for (int i = 0; !reported && i < verdicts.Length; i++)
         {
             if (verdicts[i].Disposition == Disposition.Failed)
@@ -186,7 +189,7 @@ internal sealed partial class QueueRunner
     {
         if (_keeper.StillOpen(delivery) is not { } open)
             return;
-        Hold(delivery);
+        TakeInHand(delivery);
         _active[(delivery.Position, delivery.Recipients[0].Ordinal)].Ended = change;
         open = change(open);
         if (!open.Hold)
@@ -238,14 +241,8 @@ internal sealed partial class QueueRunner
         lock (_gate)
         {
             DateTimeOffset now = Time.GetUtcNow();
-            foreach (Delivery delivery in QueueOf(attempt.Server).TakeAll())
-            {
-                foreach (Row row in LetGo(delivery))
-                {
-                    if (row.Generation == _generation && _keeper.StillOpen(row.Delivery) is { } open)
-                        WaitOn(_schedule.Entry(open), now);
-                }
-            }
+            foreach (Delivery open in QueueOf(attempt.Server).TakeAll().SelectMany(LetGoOpen))
+                WaitOn(_schedule.Entry(open), now);
         }
     }
 
@@ -253,7 +250,7 @@ internal sealed partial class QueueRunner
 
     /// <summary>Many of these share a turn of the lease. What is lost of them in a crash, the done journal makes good.</summary>
     private void Write(long generation, Func<QueueTable, bool> change, Action? then = null) =>
-        _ = _store.RunAsync(table => table.Generation == generation && change(table)).ContinueWith(
+        _ = Store.RunAsync(table => table.Generation == generation && change(table)).ContinueWith(
             written =>
             {
                 if (written.IsFaulted)

@@ -14,8 +14,6 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>How long a tap that got lost can delay new mail.</summary>
     private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(1);
 
-    private readonly StateDirectory _directory;
-    private readonly QueueStore _store;
     private readonly SpoolKeeper _keeper;
     private readonly Postmaster _postmaster;
     private readonly WakeSocket _wake;
@@ -39,21 +37,23 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly Dictionary<(SpoolPosition, int Ordinal), InHand> _active = [];
 
     private RouteTable _routes;
-    private MxResolver _mx;
+
+    /// <summary>Made for the first delivery by MX.</summary>
+    private MxResolver? _mx;
+
     private bool _hasNewSummary;
 
     public QueueRunner(Settings settings, StateDirectory directory, MailLog log, TimeProvider time)
     {
-        (Settings, _directory, Log, Time) = (settings, directory, log, time);
+        (Settings, Log, Time) = (settings, log, time);
         _routes = new RouteTable(settings.MailServers);
-        _mx = new MxResolver(settings, time);
-        _store = new QueueStore(directory, () => _routes, log, time);
+        Store = new QueueStore(directory, () => _routes, log, time);
         Reader = new SpoolReader(directory.Spool);
         _keeper = new SpoolKeeper(directory.Spool, Reader, new DoneJournal(directory.Spool));
-        _postmaster = new Postmaster(directory, _store, () => (Settings, _routes), log, time, HasNews);
+        _postmaster = new Postmaster(directory, Store, () => Settings, log, time, HasNews);
         _tail = new SpoolTail(directory.Spool);
         _wake = new WakeSocket(settings.RunDirectory, WakeSocket.ClientName);
-        _checkList = new CheckListKeeper(this, _store, CheckAsync);
+        _checkList = new CheckListKeeper(this, Store, CheckAsync);
         _alarm = time.CreateTimer(static news => ((Channel<bool>)news!).Writer.TryWrite(true), _news, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -61,6 +61,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     public MailLog Log { get; }
     public TimeProvider Time { get; }
     public SpoolReader Reader { get; }
+    public QueueStore Store { get; }
 
     /// <summary>No new attempt begins.</summary>
     public CancellationToken Stopping => _stopping.Token;
@@ -87,7 +88,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             if (reading.IsCompleted)
             {
                 await reading;
-                if (!cancel.IsCancellationRequested && _store.HaveOthersChanged() | _mustRead)
+                if (!cancel.IsCancellationRequested && Store.HaveOthersChanged() | _mustRead)
                     reading = ReadNewAsync();
             }
             // A table that waits for room on the disk must not hold up what is due, nor the end.
@@ -105,7 +106,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     {
         await _alarm.DisposeAsync();
         _postmaster.Dispose();
-        _store.Dispose();
+        Store.Dispose();
         _keeper.Dispose();
         Reader.Dispose();
         _tail.Dispose();
@@ -148,12 +149,14 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         try
         {
             int ticks = 0;
-            Task summary = Task.CompletedTask;
+            Task summary = Task.CompletedTask, indexing = Task.CompletedTask;
             for (string last = ""; await timer.WaitForNextTickAsync(cancel);)
             {
                 last = Keep(last);
                 if (++ticks % SecondsPerSummary == 0 && summary.IsCompleted)
                     summary = SummarizeAsync();
+                if (IsServerLate() && indexing.IsCompleted)
+                    indexing = IndexForServerAsync();
             }
         }
         catch (OperationCanceledException)
@@ -181,6 +184,9 @@ internal sealed partial class QueueRunner : IAsyncDisposable
 
     private const int SecondsPerSummary = 2;
 
+    /// <summary>mf-smtp-server takes half a second.</summary>
+    private const int SecondsToIndex = 3;
+
     /// <summary>Writes down what there is, for those who ask; only after something changed.</summary>
     private async Task SummarizeAsync()
     {
@@ -194,15 +200,13 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         }
         try
         {
-            await _store.RunAsync(table => table.PutSummary(summary));
+            await Store.RunAsync(table => table.PutSummary(summary));
         }
-        catch (Exception e) when (!Stopping.IsCancellationRequested)
+        catch (Exception e)
         {
-            Log.Unexpected("queue table", e);
-        }
-        catch
-        {
-            // The table is closed.
+            // At the end the table is closed under it.
+            if (!Stopping.IsCancellationRequested)
+                Log.Unexpected("queue table", e);
         }
     }
 
@@ -300,11 +304,11 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             _schedule.Due(_schedule.Entry(delivery));
             return;
         }
-        Hold(delivery);
+        TakeInHand(delivery);
         queue.Add(delivery);
     }
 
-    private void Hold(Delivery delivery)
+    private void TakeInHand(Delivery delivery)
     {
         var hand = new InHand(delivery, new Row(delivery, _generation));
         foreach (OpenRecipient recipient in delivery.Recipients)
@@ -344,13 +348,13 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>Back to the schedule: nothing has changed but what others did to its rows.</summary>
     private void PlaceAgain(Delivery delivery)
     {
-        foreach (Row row in LetGo(delivery))
-        {
-            // One without a row gets it soon, and comes by that.
-            if (row.Delivery.Key != 0 && row.Generation == _generation && _keeper.StillOpen(row.Delivery) is { } open)
-                Place(open);
-        }
+        foreach (Delivery open in LetGoOpen(delivery))
+            Place(open);
     }
+
+    /// <summary>As <see cref="LetGo"/>: what of its rows is open. One without a row gets it soon, and comes by that.</summary>
+    private IEnumerable<Delivery> LetGoOpen(Delivery delivery) =>
+        LetGo(delivery).Where(row => row.Delivery.Key != 0 && row.Generation == _generation).Select(row => _keeper.StillOpen(row.Delivery)).OfType<Delivery>();
 
     /// <summary>Not tried now: its sender is told if that has taken long, or for too long.</summary>
     private void WaitOrGiveUp(Delivery delivery, DateTimeOffset now)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Mfrelay.Core;
 
 namespace Mfrelay.Client;
@@ -15,8 +16,15 @@ internal static class TraceFields
     {
         if (message.Size <= IncomingMessage.MemoryLimit)
             return Received(message.Read(0, default).Span);
-        byte[] header = new byte[MaxHeader];
-        return Received(message.Read(0, header).Span);
+        byte[] header = ArrayPool<byte>.Shared.Rent(MaxHeader);
+        try
+        {
+            return Received(message.Read(0, header.AsMemory(0, MaxHeader)).Span);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(header);
+        }
     }
 
     internal static int Received(ReadOnlySpan<byte> data)

@@ -52,12 +52,10 @@ internal sealed class AddressRules
             return true;
         if (domain.Length > 0 && exact.Contains(domain))
             return true;
-        for (int dot = domain.IndexOf('.'); dot >= 0;)
+        while (HostName.NextAbove(ref domain) is { } above)
         {
-            if (exact.Contains($"*{domain[dot..]}"))
+            if (exact.Contains(above))
                 return true;
-            int next = domain[(dot + 1)..].IndexOf('.');
-            dot = next < 0 ? -1 : dot + 1 + next;
         }
         return _expressions.Any(expression => expression.IsMatch(address));
     }

@@ -85,7 +85,7 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
     {
         if (server.Port != listener.Port)
             return false;
-        IPAddress own = Plain(listener.Address);
+        IPAddress own = HostName.Plain(listener.Address);
         if (server.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase))
             return IPAddress.IsLoopback(own) || IsAny(own);
         if (AddressOf(server) is not { } address)
@@ -99,9 +99,7 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
 
     private static bool IsAny(IPAddress address) => address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any);
 
-    private static IPAddress? AddressOf(MailServer server) => HostName.ParseAddress(server.Host) is { } address ? Plain(address) : null;
-
-    private static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+    private static IPAddress? AddressOf(MailServer server) => HostName.ParseAddress(server.Host) is { } address ? HostName.Plain(address) : null;
 
     private void Report(string path, string key, string message)
     {

@@ -66,4 +66,20 @@ internal static class HostName
         }
         return true;
     }
+
+    /// <summary>An IPv4 address that was mapped into IPv6, as what it is.</summary>
+    public static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+
+    /// <summary>
+    /// "*.b.example" and then "*.example" for "a.b.example": what entries for all that is below a domain are called, the nearest first.
+    /// </summary>
+    /// <param name="domain">In: a domain, or what an earlier call left. Out: from its next dot on.</param>
+    /// <returns>Null: there is no further one.</returns>
+    public static string? NextAbove(ref ReadOnlySpan<char> domain)
+    {
+        int from = domain is ['.', ..] ? 1 : 0;
+        int dot = domain[from..].IndexOf('.');
+        domain = dot < 0 ? default : domain[(from + dot)..];
+        return dot < 0 ? null : $"*{domain}";
+    }
 }

@@ -95,18 +95,10 @@ public sealed class QueueStore : IDisposable
     private void TakeTurns(List<Work> batch)
     {
         bool madeAgain = false;
-        List<Work> parked = [];
-        while (batch.Count + parked.Count > 0)
+        while (batch.Count > 0)
         {
-            bool wait = parked.Count > 0;
-            if (wait && batch.Count == 0)
-            {
-                batch = [.. parked, .. _intake.Take([], out _)];
-                parked = [];
-            }
-            if (wait)
-                Pause();
-            wait = false;
+            List<Work> parked = [];
+            bool wait = false;
             _lease.Enter();
             try
             {
@@ -133,16 +125,14 @@ public sealed class QueueStore : IDisposable
             {
                 _lease.Leave();
             }
-            if (wait)
-                Pause();
-        }
-    }
-
-    private void Pause()
-    {
+            if (wait || parked.Count > 0)
+            {
 #pragma warning disable VSTHRD002 // a thread of our own, which has nothing else to do
-        Task.Delay(FullDiskPause, _time).Wait();
+                Task.Delay(FullDiskPause, _time).Wait();
 #pragma warning restore VSTHRD002
+                batch = [.. parked, .. batch, .. _intake.Take([], out _)];
+            }
+        }
     }
 
     /// <summary>One turn: <paramref name="batch"/> and what follows until nothing waits here or somebody else wants in; then it is what is left.</summary>
@@ -261,6 +251,57 @@ public sealed class QueueStore : IDisposable
         if (!_full)
             _log.StoreHasNoRoom(_directory.Database, reason.Message);
         _full = true;
+    }
+
+    /// <summary>
+    /// What a process does with its own part of the spool before it writes to it: makes good what an earlier run left, and brings the table up
+    /// to it.
+    /// </summary>
+    /// <returns>How far the table is, and the highest id in use.</returns>
+    public async Task<(SpoolPosition Mark, long Highest)> TakeOverAsync(SpoolOwner owner)
+    {
+        long highest = SpoolIndexer.SealLeftovers(_directory.Spool, owner, _log);
+        SpoolPosition mark = await RunAsync(table =>
+        {
+            CatchUp(owner, table);
+            return table.Mark(owner);
+        });
+        return (mark, Math.Max(highest, mark.Segment));
+    }
+
+    /// <summary>
+    /// Adds rows for messages that have become durable: those that lie between two marks, without what the done journal calls settled by now.
+    /// A failure is logged: the mail is in the spool, and the next start indexes it.
+    /// </summary>
+    /// <returns>How many rows.</returns>
+    public async Task<int> IndexAsync(SpoolOwner owner, SpoolPosition from, SpoolPosition to, IReadOnlyList<SpooledRecord> records)
+    {
+        try
+        {
+            return await RunAsync(table =>
+            {
+                List<Delivery> open = Open(records);
+                table.InsertUpTo(owner, from, to, open, t => CatchUp(owner, t));
+                return open.Count;
+            });
+        }
+        catch (Exception e)
+        {
+            _log.Unexpected("queue table", e);
+            return 0;
+        }
+    }
+
+    private List<Delivery> Open(IReadOnlyList<SpooledRecord> records)
+    {
+        RouteTable routes = _routes();
+        List<Delivery> open = [];
+        foreach (IGrouping<long, SpooledRecord> segment in records.GroupBy(record => record.Position.Segment))
+        {
+            SettledSet settled = DoneJournal.Read(_directory.Spool, segment.Key);
+            open.AddRange(segment.SelectMany(record => routes.Split(record.Envelope, record.Position, record.Size)).Select(settled.Without).OfType<Delivery>());
+        }
+        return open;
     }
 
     /// <summary>Lets a work item bring the table up to the spool, within its own transaction.</summary>

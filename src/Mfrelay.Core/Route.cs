@@ -175,12 +175,10 @@ public sealed class RouteTable
             return route;
         if (_hasWildcards)
         {
-            for (int dot = domain.IndexOf('.'); dot >= 0;)
+            while (HostName.NextAbove(ref domain) is { } above)
             {
-                if (byName.TryGetValue($"*{domain[dot..]}", out route))
+                if (byName.TryGetValue(above, out route))
                     return route;
-                int next = domain[(dot + 1)..].IndexOf('.');
-                dot = next < 0 ? -1 : dot + 1 + next;
             }
         }
         return byName.TryGetValue("*", out route) ? route : null;
@@ -223,6 +221,13 @@ public sealed class RouteTable
                 Route = group.Key,
                 Recipients = [.. group.Select(item => new OpenRecipient(item.ordinal, item.recipient.ForwardPath))],
             });
+
+    /// <summary>A delivery by the present routes: one for each that its recipients take now.</summary>
+    public IReadOnlyList<Delivery> Reroute(Delivery delivery) =>
+    [
+        .. delivery.Recipients.GroupBy(recipient => NameFor(recipient.ForwardPath), StringComparer.Ordinal)
+            .Select(group => delivery with { Route = group.Key, Recipients = [.. group] }),
+    ];
 
     /// <summary>The name of the route for an address; its own domain where no entry fits, or where MX records decide.</summary>
     public string NameFor(string forwardPath) =>

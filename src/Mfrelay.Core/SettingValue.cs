@@ -136,7 +136,7 @@ internal static class SettingValue
     {
         SettingForm.Text => true,
         SettingForm.AbsolutePath => text.StartsWith('/') && !text.AsSpan().ContainsAnyInRange('\0', '\x1f'),
-        SettingForm.Fingerprint => text.Replace(":", "", StringComparison.Ordinal) is { Length: 64 } digits && digits.All(char.IsAsciiHexDigit),
+        SettingForm.Fingerprint => TlsFiles.ParseFingerprint(text) is not null,
         SettingForm.AddressRule => AddressRules.IsRule(text),
         SettingForm.DomainName => HostName.IsDomain(text),
         SettingForm.DomainPattern => text is "*" || HostName.IsMailDomain(text.StartsWith("*.", StringComparison.Ordinal) ? text.AsSpan(2) : text),

@@ -7,6 +7,9 @@ public sealed class SpoolTail(string spool) : IDisposable
     private SpoolPosition _next;
     private SpoolPosition _known;
 
+    /// <summary>How far mf-smtp-server has acknowledged; the start of the spool when that is not known.</summary>
+    public SpoolPosition End => _durable.Read() ?? default;
+
     /// <summary>Everything before the end of a record is known otherwise: reading goes on there.</summary>
     public void SkipTo(SpoolPosition end)
     {

@@ -83,12 +83,12 @@ internal sealed class Admission(Settings settings, HealthMonitor? health)
         return Routes.ForAddress(forwardPath) is { } route && route.Name is "*" ? Replies.MayNotRelay : null;
     }
 
-    public Reply? ForHelo(string name) => Refuses(_refuseHelo, name) ? Replies.HeloRefused : null;
+    public Reply? ForHelo(string name) => Match(_refuseHelo, name, ifTooSlow: true) ? Replies.HeloRefused : null;
 
     /// <summary>The operator's rules, and S8: the sender's own mail server is down.</summary>
     public Reply? ForSender(string reversePath)
     {
-        if (Refuses(_refuseSenders, reversePath))
+        if (Match(_refuseSenders, reversePath, ifTooSlow: true))
             return Replies.SenderRefused;
         return Routes.ForAddress(reversePath) is { } route && RoutePolicy.CountsForSender(route) && IsRefused(route) ? _notAvailable : null;
     }
@@ -98,7 +98,8 @@ internal sealed class Admission(Settings settings, HealthMonitor? health)
     public Reply? ForRecipient(string forwardPath, long? declaredSize, out long sizeLimit)
     {
         sizeLimit = long.MaxValue;
-        if (Refuses(_refuseRecipients, forwardPath) || (!_acceptRecipients.IsEmpty && !Accepts(forwardPath)))
+        if (Match(_refuseRecipients, forwardPath, ifTooSlow: true)
+            || (!_acceptRecipients.IsEmpty && !Match(_acceptRecipients, forwardPath, ifTooSlow: false)))
             return Replies.RecipientRefused;
         if (Routes.ForAddress(forwardPath) is not { } route)
             return Replies.NoRoute;
@@ -109,8 +110,8 @@ internal sealed class Admission(Settings settings, HealthMonitor? health)
         return declaredSize > sizeLimit ? Replies.TooLargeForRoute : null;
     }
 
-    // A rule that takes too long counts against the address.
-    private static bool Refuses(AddressRules rules, string address)
+    /// <param name="ifTooSlow">What counts when a rule takes too long: always what is against the address.</param>
+    private static bool Match(AddressRules rules, string address, bool ifTooSlow)
     {
         try
         {
@@ -118,23 +119,11 @@ internal sealed class Admission(Settings settings, HealthMonitor? health)
         }
         catch (RegexMatchTimeoutException)
         {
-            return true;
+            return ifTooSlow;
         }
     }
 
-    private bool Accepts(string address)
-    {
-        try
-        {
-            return _acceptRecipients.Match(address);
-        }
-        catch (RegexMatchTimeoutException)
-        {
-            return false;
-        }
-    }
-
-    private static bool IsIn(IReadOnlyList<IPNetwork> networks, IPAddress address)
+    public static bool IsIn(IReadOnlyList<IPNetwork> networks, IPAddress address)
     {
         for (int i = 0; i < networks.Count; i++)
         {

@@ -62,7 +62,7 @@ internal sealed class CertificateStore(Func<Admission> admission, MailLog log, T
     // Of both files: when a key comes after its certificate, the second look finds the pair.
     private Entry Load(CertificateSettings settings, Entry? before)
     {
-        string stamp = $"{StampOf(settings.File)} {StampOf(settings.Key)}";
+        string stamp = $"{FileStamp.Of(settings.File)} {FileStamp.Of(settings.Key)}";
         if (before is not null && string.Equals(stamp, before.Stamp, StringComparison.Ordinal))
             return before;
         try
@@ -87,12 +87,6 @@ internal sealed class CertificateStore(Func<Admission> admission, MailLog log, T
             log.CertificateBad(settings.File, e.Message);
             return new Entry(settings, stamp, before?.Leaf, before?.Options);
         }
-    }
-
-    private static string StampOf(string path)
-    {
-        var file = new FileInfo(path);
-        return file.Exists ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{file.LastWriteTimeUtc.Ticks} {file.Length}") : "";
     }
 
     private sealed record Entry(CertificateSettings Settings, string Stamp, X509Certificate2? Leaf, SslServerAuthenticationOptions? Options);

@@ -22,11 +22,8 @@ internal sealed class ClientTable(TimeProvider time)
     public ClientRecord? Enter(IPAddress address, ServerSettings limits, out Reply? refusal)
     {
         refusal = null;
-        foreach (IPNetwork network in limits.UnlimitedClients)
-        {
-            if (network.Contains(address))
-                return null;
-        }
+        if (Admission.IsIn(limits.UnlimitedClients, address))
+            return null;
         if (Interlocked.Increment(ref _entered) % SweepEvery == 0)
             Sweep();
         IPAddress key = KeyOf(address);

@@ -8,48 +8,36 @@ namespace Mfrelay.Server;
 /// </summary>
 internal sealed class MailQueue : IDisposable
 {
-    private readonly Func<Admission> _admission;
-    private readonly MailLog _log;
-    private readonly QueueStore _store;
     /// <summary>How long mail waits for its row.</summary>
     private static readonly TimeSpan IndexLag = TimeSpan.FromMilliseconds(500);
 
     private readonly WakeSocket _wake = new();
     private readonly DurableEnd _durable;
-    private readonly string _spoolDirectory;
+    private readonly string _runDirectory;
     private readonly ITimer _timer;
     private readonly Lock _gate = new();
     private List<SpooledRecord> _unindexed = [];
-    private readonly string _runDirectory;
     private SpoolPosition _end;
 
-    private MailQueue(StateDirectory directory, QueueStore store, Func<Admission> admission, MailLog log, TimeProvider time, long highest, SpoolPosition mark)
+    private MailQueue(StateDirectory directory, QueueStore store, string runDirectory, TimeProvider time, SpoolPosition mark, long highest)
     {
-        (_store, _admission, _log) = (store, admission, log);
-        _runDirectory = admission().Settings.RunDirectory;
-        _end = mark;
-        _spoolDirectory = directory.Spool;
+        (Store, _runDirectory, _end) = (store, runDirectory, mark);
         _durable = new DurableEnd(directory.Spool);
         _timer = time.CreateTimer(static queue => ((MailQueue)queue!).Index(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        Ids = new QueueIdSource(time, Math.Max(highest, mark.Segment));
+        Ids = new QueueIdSource(time, highest);
         Spool = new SpoolWriter(directory.Spool, SpoolOwner.Server, Ids, Durable);
     }
 
-    public QueueStore Store => _store;
+    public QueueStore Store { get; }
     public QueueIdSource Ids { get; }
     public SpoolWriter Spool { get; }
 
     /// <summary>Makes good what an earlier run left, and brings the table up to the spool. Throws <see cref="StateException"/>.</summary>
     public static async Task<MailQueue> OpenAsync(StateDirectory directory, Func<Admission> admission, MailLog log, TimeProvider time)
     {
-        long highest = SpoolIndexer.SealLeftovers(directory.Spool, SpoolOwner.Server, log);
         var store = new QueueStore(directory, () => admission().Routes, log, time);
-        SpoolPosition mark = await store.RunAsync(table =>
-        {
-            store.CatchUp(SpoolOwner.Server, table);
-            return table.Mark(SpoolOwner.Server);
-        });
-        return new MailQueue(directory, store, admission, log, time, highest, mark);
+        (SpoolPosition mark, long highest) = await store.TakeOverAsync(SpoolOwner.Server);
+        return new MailQueue(directory, store, admission().Settings.RunDirectory, time, mark, highest);
     }
 
     public void Dispose()
@@ -57,7 +45,7 @@ internal sealed class MailQueue : IDisposable
         Spool.Dispose();
         _timer.Dispose();
         Index();
-        _store.Dispose();
+        Store.Dispose();
         _wake.Dispose();
         _durable.Dispose();
     }
@@ -85,49 +73,20 @@ internal sealed class MailQueue : IDisposable
     private void Index()
     {
         List<SpooledRecord> records;
-        SpoolPosition from, to;
+        SpoolPosition from;
         lock (_gate)
         {
             if (_unindexed.Count == 0)
                 return;
-            records = _unindexed;
-            _unindexed = [];
-            (from, to) = (_end, records[^1].End);
-            _end = to;
+            (records, _unindexed) = (_unindexed, []);
+            (from, _end) = (_end, records[^1].End);
         }
-        _ = IndexAsync(records, from, to);
+        _ = IndexAsync(records, from);
     }
 
-    private async Task IndexAsync(List<SpooledRecord> records, SpoolPosition from, SpoolPosition to)
+    private async Task IndexAsync(List<SpooledRecord> records, SpoolPosition from)
     {
-        try
-        {
-            int rows = await _store.RunAsync(table =>
-            {
-                List<Delivery> open = Open(records);
-                table.InsertUpTo(SpoolOwner.Server, from, to, open, t => _store.CatchUp(SpoolOwner.Server, t));
-                return open.Count;
-            });
-            if (rows > 0)
-                _wake.Wake(_runDirectory, WakeSocket.ClientName);
-        }
-        catch (Exception e)
-        {
-            // The mail is in the spool; the next start indexes it.
-            _log.Unexpected("queue table", e);
-        }
-    }
-
-    /// <summary>The deliveries of some messages, without what is settled already.</summary>
-    private List<Delivery> Open(List<SpooledRecord> records)
-    {
-        RouteTable routes = _admission().Routes;
-        List<Delivery> open = [];
-        foreach (IGrouping<long, SpooledRecord> segment in records.GroupBy(record => record.Position.Segment))
-        {
-            SettledSet settled = DoneJournal.Read(_spoolDirectory, segment.Key);
-            open.AddRange(segment.SelectMany(record => routes.Split(record.Envelope, record.Position, record.Size)).Select(settled.Without).OfType<Delivery>());
-        }
-        return open;
+        if (await Store.IndexAsync(SpoolOwner.Server, from, records[^1].End, records) > 0)
+            _wake.Wake(_runDirectory, WakeSocket.ClientName);
     }
 }

@@ -72,7 +72,7 @@ internal sealed partial class SmtpConnection
 
     private void SetClient(IPEndPoint client)
     {
-        IPAddress address = client.Address.IsIPv4MappedToIPv6 ? client.Address.MapToIPv4() : client.Address;
+        IPAddress address = HostName.Plain(client.Address);
         _session.Peer.Address = address;
         _client = new IPEndPoint(address, client.Port).ToString();
     }

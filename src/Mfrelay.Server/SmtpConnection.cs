@@ -36,7 +36,7 @@ internal sealed partial class SmtpConnection : IDisposable
     {
         _pipe = pipe;
         _services = services;
-        IPAddress address = client.Address.IsIPv4MappedToIPv6 ? client.Address.MapToIPv4() : client.Address;
+        IPAddress address = HostName.Plain(client.Address);
         _client = new IPEndPoint(address, client.Port).ToString();
         _session = new SmtpSession(services.Admission, new SessionPeer(address, listener));
         _message = services.Queue.Spool.NewMessage();

@@ -154,7 +154,7 @@ internal sealed partial class SmtpSession
         bool six = text.StartsWith("IPV6:", StringComparison.OrdinalIgnoreCase);
         return HostName.ParseAddress(six ? text.AsSpan(5) : text) is { } address
             && (address.AddressFamily == AddressFamily.InterNetworkV6) == six && !text.Contains('%', StringComparison.Ordinal)
-            ? address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address
+            ? HostName.Plain(address)
             : null;
     }
 

@@ -20,8 +20,7 @@ internal sealed class UserStore(Func<Admission> admission, MailLog log) : IDispo
         {
             if (path.Length == 0)
                 return UserTable.Empty;
-            var file = new FileInfo(path);
-            string stamp = file.Exists ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{path} {file.LastWriteTimeUtc.Ticks} {file.Length}") : $"{path} -";
+            string stamp = $"{path} {FileStamp.Of(path)}";
             if (!string.Equals(stamp, _stamp, StringComparison.Ordinal))
                 (_users, _stamp) = (Load(path), stamp);
             return _users;

@@ -24,8 +24,8 @@ internal static class FillQueue
         StateDirectory state = StateDirectory.Open(directory);
         var routes = new RouteTable(domains.Select(domain => new MailServer { Domain = domain, Host = "192.0.2.1" }));
         using var store = new QueueStore(state, () => routes, log, TimeProvider.System);
-        SpoolPosition end = await store.RunAsync(table => table.Mark(SpoolOwner.Server));
-        var ids = new QueueIdSource(TimeProvider.System, Math.Max(SpoolIndexer.SealLeftovers(state.Spool, SpoolOwner.Server, log), end.Segment));
+        (SpoolPosition end, long highest) = await store.TakeOverAsync(SpoolOwner.Server);
+        var ids = new QueueIdSource(TimeProvider.System, highest);
         Task indexed = Task.CompletedTask;
         var chance = new Random(1);
         using (var spool = new SpoolWriter(state.Spool, SpoolOwner.Server, ids, records =>

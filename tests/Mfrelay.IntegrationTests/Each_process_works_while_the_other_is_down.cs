@@ -45,6 +45,20 @@ public sealed class Each_process_works_while_the_other_is_down : IAsyncDisposabl
         Assert.Equal(0, server.Count("WARN|ERROR") + client.Count("WARN|ERROR"));
     }
 
+    [Fact]
+    public async Task Mail_accepted_in_the_last_moment_of_a_server_waited_for_its_next_start_when_the_mail_server_was_down()
+    {
+        _sink.Stop();
+        Daemon server = await _relay.StartServerAsync();
+        Daemon client = await _relay.StartClientAsync();
+        await _relay.SendAsync("first");
+        await client.WaitForLineAsync("INFO_b211");
+        await _relay.SendAsync("second");
+        await server.KillAsync();
+        _sink.Start();
+        await _sink.WaitForAsync(2);
+    }
+
     public async ValueTask DisposeAsync()
     {
         await _relay.DisposeAsync();

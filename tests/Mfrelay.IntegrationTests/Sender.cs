@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.RegularExpressions;
+using Mfrelay.Tests;
 
 namespace Mfrelay.IntegrationTests;
 
@@ -52,18 +53,7 @@ internal sealed class Sender : IDisposable
     public Task WriteAsync(byte[] bytes) => _stream.WriteAsync(bytes).AsTask().WaitAsync(Limit);
 
     /// <summary>One reply, its lines joined by LF; "" at the end of the connection.</summary>
-    public async Task<string> ReadReplyAsync()
-    {
-        var reply = new StringBuilder();
-        while (await _reader.ReadLineAsync().WaitAsync(Limit) is { } line)
-        {
-            reply.Append(line);
-            if (line.Length < 4 || line[3] != '-')
-                break;
-            reply.Append('\n');
-        }
-        return reply.ToString();
-    }
+    public Task<string> ReadReplyAsync() => ReplyText.ReadAsync(_reader, Limit);
 
     /// <summary>MAIL, RCPT, DATA and the mail data; returns the first refusal, or the reply to the dot.</summary>
     public async Task<string> MailAsync(string from, IReadOnlyList<string> recipients, byte[] data)

@@ -36,18 +36,7 @@ internal sealed class TlsClient : IDisposable
         return await ReplyAsync();
     }
 
-    public async Task<string> ReplyAsync()
-    {
-        var reply = new StringBuilder();
-        while (await _reader.ReadLineAsync().WaitAsync(Limit) is { } line)
-        {
-            reply.Append(line);
-            if (line.Length < 4 || line[3] != '-')
-                break;
-            reply.Append('\n');
-        }
-        return reply.ToString();
-    }
+    public Task<string> ReplyAsync() => ReplyText.ReadAsync(_reader, Limit);
 
     public void Dispose()
     {
