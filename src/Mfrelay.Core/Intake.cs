@@ -31,7 +31,17 @@ internal sealed class Intake<T> : IDisposable
             _news.Release();
     }
 
-    /// <summary>Waits until there is something, or the end.</summary>
+    /// <summary>Has the thread turn with nothing to take.</summary>
+    public void Poke()
+    {
+        lock (_gate)
+        {
+            if (!_stopping && _waiting.Count == 0 && _news.CurrentCount == 0)
+                _news.Release();
+        }
+    }
+
+    /// <summary>Waits until there is something, the end, or a poke.</summary>
     public void Wait() => _news.Wait();
 
     /// <summary>All that is there, for an empty list in its place; nothing may be there.</summary>

@@ -97,6 +97,10 @@ public static class LogEvents
     public static readonly LogEvent ConfigWarning = new("WARN_a318", ["warning"],
         "設定に関する警告です。 {warning}", "A warning about the config. {warning}");
 
+    public static readonly LogEvent SocketUnused = new("WARN_a391", ["socket"],
+        "mf-smtp-server.socketのソケットに対応するserver.listenの設定がありません。このアドレスへの接続には応答しません。 {socket}",
+        "No listener of the config is for this socket of mf-smtp-server.socket; connections to it are not answered. {socket}");
+
     // Health, mf-smtp-server (S3 to S6)
 
     public static readonly LogEvent CheckStarts = new("INFO_a202", ["address", "domain"],

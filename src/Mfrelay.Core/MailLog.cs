@@ -90,6 +90,7 @@ public sealed class MailLog : IDisposable
     public void Started(string what) => Write(LogEvents.Started, what);
     public void Stopped(string what) => Write(LogEvents.Stopped, what);
     public void Listening(string address) => Write(LogEvents.Listening, address);
+    public void SocketUnused(string socket) => Write(LogEvents.SocketUnused, socket);
     public void DatabaseBroken(string file, string aside, string reason) => Write(LogEvents.DatabaseBroken, file, aside, reason);
     public void TableRebuilt(string file, int count) => Write(LogEvents.TableRebuilt, file, count);
     public void TableCaughtUp(string file, int count) => Write(LogEvents.TableCaughtUp, file, count);
