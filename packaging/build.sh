@@ -54,26 +54,43 @@ copy_sources() {
     else
         (cd "$tree" && find src packaging systemd ./*.props ./*.json .editorconfig LICENSE README.md -type f \
             -not -path '*/bin/*' -not -path '*/obj/*' -not -path 'packaging/out/*' -print0)
-    fi | tar -C "$tree" --null --files-from=- -c --exclude=packages.lock.json | tar -C "$source" -x
+    fi | tar -C "$tree" --exclude=packages.lock.json --null --files-from=- -c | tar -C "$source" -x
 }
 
-# Each program by itself, then all in one directory: what two of them share must be the same file.
+# Each program by itself, then all in one directory: what two of them have must be the same file.
 publish() {
     local project options=(-r "linux-$arch" -c Release -v quiet -p:RestorePackagesWithLockFile=false -p:RunAnalyzers=false
         -p:EnforceCodeStyleInBuild=false -p:SelfContained=true -p:PublishReadyToRun=true -p:DebugType=none -p:GenerateDocumentationFile=false
         -p:ContinuousIntegrationBuild=true "-p:PathMap=$source=/src" "-p:Version=$version" -p:NuGetAudit=false
         "-p:CustomAfterMicrosoftCommonTargets=$source/packaging/publish.targets")
+    packages=$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//')
     mkdir -p "$lib"
-    for project in Server Client Cli; do
+    for project in Client Server Cli; do
         (cd "$source" && dotnet publish "src/Mfrelay.$project" "${options[@]}" -o "$work/$project")
-        (cd "$work/$project" && find . -type f -print0) | while IFS= read -r -d '' file; do
+        while IFS= read -r -d '' file; do
             if [[ ! -e $lib/$file ]]; then
                 mkdir -p "$(dirname "$lib/$file")"
                 cp "$work/$project/$file" "$lib/$file"
-            elif ! cmp -s "$work/$project/$file" "$lib/$file"; then
-                echo "build.sh: $project has another $file" >&2 && return 1
+            elif ! cmp -s "$work/$project/$file" "$lib/$file" && ! is_of_runtime "$file"; then
+                die "$project has another $file than the programs before it"
             fi
-        done
+        done < <(cd "$work/$project" && find . -type f -printf '%P\0')
+    done
+}
+
+# Where NuGet has put the runtime that was published: runtime_pack NETCore|AspNetCore.
+runtime_pack() {
+    local name=Microsoft.$1.App.Runtime.linux-$arch version
+    version=$(sed -nE "s|.*\"runtimepack\.$name/([0-9.]+)\".*|\1|p" "$work/Client/mf-smtp-client.deps.json" | head -n 1)
+    echo "${packages%/}/${name,,}/$version"
+}
+
+# Whether the program has this file from the runtime. One that a program before it has from a NuGet package is newer then, or the SDK
+# had taken the runtime's there too; and it serves both.
+is_of_runtime() {
+    local pack
+    for pack in NETCore AspNetCore; do
+        cmp -s "$work/$project/$1" "$(runtime_pack $pack)/runtimes/linux-$arch/lib/net10.0/$1" && return
     done
 }
 
@@ -87,14 +104,6 @@ publish_checks() {
         case $name in Mfrelay.Core | mfrelay | mf-smtp-* | Microsoft.* | System.* | runtimepack.*) continue ;; esac
         grep -qw -- "$name" "$source/packaging/copyright" || die "packaging/copyright does not name $name"
     done
-}
-
-# Where NuGet has put the runtime that was published.
-runtime_pack() {
-    local packages version
-    packages=$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//')
-    version=$(sed -nE 's|.*"runtimepack\.Microsoft\.NETCore\.App\.Runtime\.[^/]*/([0-9.]+)": \{.*|\1|p' "$lib/mfrelay.deps.json" | head -n 1)
-    echo "${packages%/}/microsoft.netcore.app.runtime.linux-$arch/$version"
 }
 
 install_tree() {
@@ -118,7 +127,7 @@ install_tree() {
     cp "$source/packaging/completions/mfrelay.zsh" "$root/usr/share/zsh/site-functions/_mfrelay"
     cp "$source/packaging/completions/mfrelay.fish" "$root/usr/share/fish/vendor_completions.d/mfrelay.fish"
     cp "$source/README.md" "$source"/packaging/{copyright,LICENSE.Apache-2.0} "$root/usr/share/doc/mfrelay/"
-    cp "$(runtime_pack)/THIRD-PARTY-NOTICES.TXT" "$root/usr/share/doc/mfrelay/THIRD-PARTY-NOTICES"
+    cp "$(runtime_pack NETCore)/THIRD-PARTY-NOTICES.TXT" "$root/usr/share/doc/mfrelay/THIRD-PARTY-NOTICES"
     find "$root" -type d -exec chmod 755 {} +
     find "$root" -type f -exec chmod 644 {} +
     chmod 755 "$lib"/{mfrelay,mf-smtp-server,mf-smtp-client}
