@@ -125,6 +125,7 @@ TOML
 
 installation() {
     ok 'the package installs' ./box.sh install "$package"
+    ((failed == 0)) || give_up 'without a package there is nothing to see'
     ok 'its dependencies came without the network' not grep -q 'resolving dependencies' "$work/said"
     ok 'nothing is started before the config names a mail server' not active mf-smtp-server
     local unit
@@ -354,7 +355,6 @@ both_active() { active mf-smtp-server && active mf-smtp-client; }
 upgrade() {
     local before server client
     ok 'a message on hold' held_one
-    (server=$(pid_of mf-smtp-server) client=$(pid_of mf-smtp-client)) # in the queue while
     server=$(pid_of mf-smtp-server) client=$(pid_of mf-smtp-client) before=$(distinct)
     cp "$(./box.sh root)/etc/mfrelay/mfrelay.toml" "$work/before.toml"
     load ok 'the upgrade installs under load' ./box.sh install "$newer"
@@ -395,7 +395,7 @@ trap finish EXIT
 if [[ ! $package ]]; then
     package=$(../../packaging/build.sh deb --output "$work" 2>"$work/build.log" | tail -n 1) || { cat "$work/build.log"; give_up 'packaging/build.sh deb failed'; }
 fi
-ok 'a package is there' test -s "$package"
+dpkg-deb --info "$package" >"$work/said" 2>&1 || { cat "$work/said"; give_up "no package: $package"; }
 
 # The next version: the same files under a higher number.
 dpkg-deb -R "$package" "$work/newer" && sed -i -E 's/^(Version: .*)/\1+next/' "$work/newer/DEBIAN/control"
