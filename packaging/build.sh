@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes packages of mfrelay, self-contained: the .NET runtime is in them. Same sources, same bytes.
 #
-#   packaging/build.sh [deb] [rpm] [tar] [x64|arm64] [--output DIR] [--version VERSION]
+#   packaging/build.sh [deb] [rpm] [tar] [x64|arm64] [--output DIR] [--version VERSION] [--fast]
 #
-# Without words: a deb for this machine, in packaging/out. Needs the .NET SDK, and dpkg-deb or rpmbuild for what is asked for. Built from
-# the files that git knows (as they are now), dated by the last commit; without git SOURCE_DATE_EPOCH must be set. MAINTAINER="Name <address>"
-# goes into the packages.
+# Without words: a deb for this machine, in packaging/out. --fast compresses little: for tests. Needs the .NET SDK, and dpkg-deb or rpmbuild
+# for what is asked for. Built from the files that git knows (as they are now), dated by the last commit; without git SOURCE_DATE_EPOCH must
+# be set. MAINTAINER="Name <address>" goes into the packages.
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 TZ=UTC DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_CLI_UI_LANGUAGE=en MSBUILDDISABLENODEREUSE=1
@@ -16,14 +16,15 @@ die() {
     exit 1
 }
 
-formats=() arch='' output=$tree/packaging/out version=''
+formats=() arch='' output=$tree/packaging/out version='' level=6
 while (($#)); do
     case $1 in
         deb | rpm | tar) formats+=("$1") ;;
         x64 | arm64) arch=$1 ;;
         --output) output=${2:?a directory} && shift ;;
         --version) version=${2:?a version} && shift ;;
-        -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit ;;
+        --fast) level=0 ;;
+        -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit ;;
         *) die "unknown word: $1; --help lists them" ;;
     esac
     shift
@@ -141,7 +142,7 @@ units() { (cd "$source/systemd" && grep -lE "${2:-^}" -- *."$1" 2>/dev/null || t
 # A file with its @WORDS@ filled in.
 fill() {
     sed -e "s/@VERSION@/$version/g" -e "s/@ARCH@/$deb_arch/g" -e "s/@MAINTAINER@/$MAINTAINER/g" -e "s|@ROOT@|$root|g" \
-        -e "s/@DATE@/$(date -u -d "@$SOURCE_DATE_EPOCH" "+${3:-%a, %d %b %Y %H:%M:%S +0000}")/g" -e "s/@SIZE@/$(du -k --apparent-size -s "$root" | cut -f 1)/g" \
+        -e "s/@DATE@/$(date -u -d "@$SOURCE_DATE_EPOCH" "+${3:-%a, %d %b %Y %H:%M:%S +0000}")/g" -e "s/@SIZE@/$kilobytes/g" \
         -e "s/@ENABLED_UNITS@/$enabled_units/g" -e "s/@UNITS@/$all_units/g" -e "s/@SERVICES@/$services/g" "$1" >"$2"
 }
 
@@ -165,7 +166,7 @@ build_deb() {
     (cd "$deb" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) >"$deb/DEBIAN/md5sums"
     chmod 644 "$deb"/DEBIAN/{control,conffiles,md5sums} "$deb/usr/share/lintian/overrides/mfrelay" "$deb/usr/share/doc/mfrelay/changelog.gz"
     find "$deb" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
-    dpkg-deb --root-owner-group -Zxz -z6 --build "$deb" "$file" >/dev/null
+    dpkg-deb --root-owner-group -Zxz "-z$level" --build "$deb" "$file" >/dev/null
     echo "$file"
 }
 
@@ -173,7 +174,7 @@ build_rpm() {
     local top=$work/rpm
     mkdir -p "$top"
     fill "$source/packaging/rpm/mfrelay.spec.in" "$top/mfrelay.spec" '%a %b %d %Y'
-    rpmbuild -bb --quiet --target "$rpm_arch-linux" --define "_topdir $top" --define "_rpmdir $output" --define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
+    rpmbuild -bb --quiet --target "$rpm_arch-linux" --define "_topdir $top" --define "_binary_payload w$level.xzdio" --define "_rpmdir $output" --define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
         "$top/mfrelay.spec" >"$top/log" 2>&1 || { cat "$top/log" >&2 && die 'rpmbuild failed'; }
     echo "$output/mfrelay-$version-1.$rpm_arch.rpm"
 }
@@ -182,7 +183,7 @@ build_rpm() {
 build_tar() {
     local name=mfrelay-$version-linux-$arch
     tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=gnu --transform="s|^\.|$name|RSh" -c . \
-        | xz -6 -T 2 >"$output/$name.tar.xz"
+        | xz "-$level" -T 2 >"$output/$name.tar.xz"
     echo "$output/$name.tar.xz"
 }
 
@@ -190,6 +191,7 @@ copy_sources
 publish
 publish_checks
 install_tree
+kilobytes=$(find "$root" -type f -printf '%s\n' | awk '{ sum += int(($1 + 1023) / 1024) } END { print sum }')
 enabled_units=$(units '*' '^\[Install\]') all_units=$(units '*') services=$(units service)
 for format in "${formats[@]}"; do
     "build_$format"
