@@ -41,7 +41,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>Made for the first delivery by MX.</summary>
     private MxResolver? _mx;
 
-    private bool _hasNewSummary;
+    private bool _hasNewSummary = true;
     private volatile QueueSummary? _summary;
     private readonly Pulse _pulse;
 
