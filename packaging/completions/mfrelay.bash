@@ -1,7 +1,10 @@
-# mfrelay(1) completion for bash: the command itself knows its words ("mfrelay '[suggest:POSITION]' LINE").
+# Completion of mfrelay(1) for bash. The command knows its words itself: mfrelay "[suggest:POSITION]" LINE
 _mfrelay() {
-    local line=${COMP_LINE#"${COMP_WORDS[0]}"} current=${COMP_WORDS[COMP_CWORD]}
-    mapfile -t COMPREPLY < <(mfrelay "[suggest:$((COMP_POINT - ${#COMP_WORDS[0]} + 7))]" "mfrelay$line" 2>/dev/null)
-    [[ ${#COMPREPLY[@]} == 0 ]] || mapfile -t COMPREPLY < <(compgen -W "${COMPREPLY[*]}" -- "$current")
+    local current=${2-} line=${COMP_LINE:0:COMP_POINT}
+    line="mfrelay${line#"${COMP_WORDS[0]}"}"
+    mapfile -t COMPREPLY < <(mfrelay "[suggest:${#line}]" "$line" 2>/dev/null | grep -vxE -e '/.*|-[?h]')
+    # Options only where one has begun.
+    [[ $current == -* ]] || mapfile -t COMPREPLY < <(printf '%s\n' "${COMPREPLY[@]}" | grep -v '^-')
+    mapfile -t COMPREPLY < <(compgen -W "${COMPREPLY[*]}" -- "$current")
 }
 complete -o default -F _mfrelay mfrelay
