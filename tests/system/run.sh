@@ -369,7 +369,7 @@ upgrade() {
 
 held_one() {
     box mfrelay drain 127.0.0.1:2526 --for 1h --reason test && sent token-held to@example.com && within 10 queued 1 \
-        && box mfrelay queue hold --recipient to@example.com --yes && box mfrelay resume 127.0.0.1:2526
+        && box mfrelay queue hold --recipient to@example.com && box mfrelay resume 127.0.0.1:2526
 }
 
 removal() {
