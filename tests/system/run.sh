@@ -393,7 +393,7 @@ package=
 trap finish EXIT
 ../foreign/install.sh || give_up 'the foreign mail programs cannot be installed'
 if [[ ! $package ]]; then
-    package=$(../../packaging/build.sh deb --output "$work" 2>"$work/build.log" | tail -n 1) || { cat "$work/build.log"; give_up 'packaging/build.sh deb failed'; }
+    package=$(../../packaging/build.sh deb --fast --output "$work" 2>"$work/build.log" | tail -n 1) || { cat "$work/build.log"; give_up 'packaging/build.sh deb failed'; }
 fi
 dpkg-deb --info "$package" >"$work/said" 2>&1 || { cat "$work/said"; give_up "no package: $package"; }
 
