@@ -1,12 +1,13 @@
 namespace Mfrelay.Core;
 
 /// <summary>What gathers for a thread that takes all of it at once: the longer a batch takes, the larger the next one.</summary>
-internal sealed class Intake<T> : IDisposable
+internal sealed class Intake<T>
 {
-    private readonly Lock _gate = new();
-    private readonly SemaphoreSlim _news = new(0);
+    /// <summary>A monitor, because waiting on it does not spin: that would take the processor from the other daemon.</summary>
+    private readonly object _gate = new();
     private List<T> _waiting = [];
     private bool _stopping;
+    private bool _poked;
 
     /// <summary>Nothing is added any more; what is there is still to be taken.</summary>
     public bool IsStopping
@@ -20,29 +21,35 @@ internal sealed class Intake<T> : IDisposable
 
     public void Add(T item)
     {
-        bool first;
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_stopping, this);
-            first = _waiting.Count == 0;
             _waiting.Add(item);
+            if (_waiting.Count == 1)
+                Monitor.Pulse(_gate);
         }
-        if (first)
-            _news.Release();
     }
 
-    /// <summary>Has the thread turn with nothing to take.</summary>
+    /// <summary>Has the thread turn, with nothing to take if there is nothing.</summary>
     public void Poke()
     {
         lock (_gate)
         {
-            if (!_stopping && _waiting.Count == 0 && _news.CurrentCount == 0)
-                _news.Release();
+            _poked = true;
+            Monitor.Pulse(_gate);
         }
     }
 
     /// <summary>Waits until there is something, the end, or a poke.</summary>
-    public void Wait() => _news.Wait();
+    public void Wait()
+    {
+        lock (_gate)
+        {
+            while (_waiting.Count == 0 && !_stopping && !_poked)
+                Monitor.Wait(_gate);
+            _poked = false;
+        }
+    }
 
     /// <summary>All that is there, for an empty list in its place; nothing may be there.</summary>
     /// <param name="stopping">Nothing comes after this.</param>
@@ -65,10 +72,8 @@ internal sealed class Intake<T> : IDisposable
             if (_stopping)
                 return false;
             _stopping = true;
+            Monitor.PulseAll(_gate);
+            return true;
         }
-        _news.Release();
-        return true;
     }
-
-    public void Dispose() => _news.Dispose();
 }

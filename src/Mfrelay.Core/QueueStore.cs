@@ -76,7 +76,6 @@ public sealed class QueueStore : IDisposable
             return;
         _thread.Join();
         _lease.Dispose();
-        _intake.Dispose();
     }
 
     private void Run()

@@ -74,7 +74,6 @@ public sealed class SpoolWriter : IDisposable
         if (!_intake.Stop())
             return;
         _thread.Join();
-        _intake.Dispose();
     }
 
     private void Run()
