@@ -41,7 +41,7 @@ public sealed class MailLog : IDisposable
         log._journal = new JournalTarget(path, name, limit, () => log.Language, time);
         var queue = new AsyncTargetWrapper(log._journal, 50_000, AsyncTargetWrapperOverflowAction.Discard)
         {
-            TimeToSleepBetweenBatches = 1,
+            TimeToSleepBetweenBatches = 20, // as for the console
             BatchSize = 500,
         };
         queue.LogEventDropped += (_, _) => log._journal.CountLost();

@@ -56,7 +56,7 @@ give_up() {
 
 sink() { # NAME PORT [OPTIONS]: a foreign mail server; its messages are in $work/NAME
     mkdir -p "$work/$1"
-    ./box.sh net /usr/bin/python3 -B "$PWD/sink.py" "$2" "$work/$1" "${@:3}" </dev/null &
+    ./box.sh net /usr/bin/python3 -B "$PWD/sink.py" "$2" "$work/$1" "${@:3}" </dev/null 2>>"$work/sinks.log" &
     sinks+=($!)
     within 10 net bash -c "exec 3<>/dev/tcp/127.0.0.1/$2" 2>/dev/null
 }
