@@ -333,6 +333,17 @@ credentials() {
     ok 'the secret came by LoadCredential' arrives auth token-auth
 }
 
+# What the sandbox leaves of the machine must do for names as well.
+mx() {
+    ./box.sh net /usr/bin/python3 -B "$PWD/dns.py" </dev/null 2>>"$work/sinks.log" &
+    sinks+=($!)
+    echo 'nameserver 127.0.0.1' >"$(./box.sh root)/etc/resolv.conf"
+    config < <(base_config '' && printf '[[mail_server]]\ndomain = "mx.example"\nhost = "mx"\nport = 2526\n')
+    ok 'systemctl reload with host = "mx"' box systemctl reload "${services[@]}"
+    ok 'mail for it is accepted' within 10 sent token-mx to@mx.example
+    ok 'MX records are asked for at the server of resolv.conf' arrives main token-mx
+}
+
 reboot() {
     end_sinks
     local i before
@@ -403,7 +414,7 @@ newer=$work/mfrelay-next.deb
 dpkg-deb --root-owner-group -Zgzip -z1 -b "$work/newer" "$newer" >/dev/null && rm -r "$work/newer"
 
 ./box.sh up || give_up 'the box does not boot: it needs root, namespaces, cgroups and systemd-nspawn, and once a Debian mirror'
-for part in installation start mail check_list reload crash watchdog restart_under_load stop_in_time bad_config volume credentials reboot upgrade removal; do
+for part in installation start mail check_list reload crash watchdog restart_under_load stop_in_time bad_config volume credentials mx reboot upgrade removal; do
     echo "--- $part"
     $part
 done
