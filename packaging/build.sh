@@ -136,8 +136,8 @@ install_tree() {
     find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 }
 
-# Units of the tree with this suffix; with a pattern: those that have it in them.
-units() { (cd "$source/systemd" && grep -lE "${2:-^}" -- *."$1" 2>/dev/null || true) | sort | tr '\n' ' '; }
+# Units of the tree with this suffix ("*" is every one); with a pattern: those that have it in them.
+units() { (cd "$source/systemd" && grep -lE "${2:-^}" -- *.$1 2>/dev/null || true) | sort | tr '\n' ' '; }
 
 # A file with its @WORDS@ filled in.
 fill() {
