@@ -48,6 +48,14 @@ public sealed class ManualPageTests
         Assert.All(Paths(CommandLine.Create(), "mfrelay"), path => Assert.Contains($"\n.SS \"{path.Replace("-", "\\-", StringComparison.Ordinal)}", commands, StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void The_example_in_the_manual_is_a_good_config()
+    {
+        string page = File.ReadAllText(PathOf("mfrelay.toml.5"));
+        string example = page[(page.IndexOf(".EX\n", StringComparison.Ordinal) + 4)..page.IndexOf(".EE\n", StringComparison.Ordinal)];
+        Assert.Equal(3, ConfigDirectory.Settings(example).MailServers.Count);
+    }
+
     private static IEnumerable<string> Paths(Command command, string path) =>
         command.Subcommands.SelectMany(below => Paths(below, $"{path} {below.Name}").Prepend($"{path} {below.Name}"));
 

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Builds the packages and looks into them as a system administrator and a distribution would; the deb is installed and run under a real
 # systemd by tests/system. Needs root and Debian's apt. Last line: "N passed, N failed".
+#
+#   tests/packaging/run.sh [--keep DIR]     leaves the packages there
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C.UTF-8 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_CLI_UI_LANGUAGE=en NO_COLOR=1 DEBIAN_FRONTEND=noninteractive
+keep=''
+[[ ${1:-} == --keep ]] && keep=$(realpath -m "$2")
 work=$(mktemp -d)
 trap 'umount "$work/machine/proc" 2>/dev/null; rm -rf "$work"' EXIT
 passed=0 failed=0
@@ -33,7 +37,7 @@ tools() {
 }
 
 # Other circumstances, same sources: the packages must not tell.
-build() { packaging/build.sh deb rpm tar x64 --fast --output "$work/a"; }
+build() { packaging/build.sh deb rpm tar x64 --fast --output "$work/a" && { [[ ! $keep ]] || { mkdir -p "$keep" && cp "$work"/a/* "$keep/"; }; }; }
 build_again() {
     mkdir -p "$work/elsewhere" && umask 077
     TMPDIR=$work/elsewhere TZ=Asia/Tokyo LC_ALL=C LANG=C packaging/build.sh deb rpm tar x64 --fast --output "$work/b"
@@ -54,11 +58,20 @@ scripts_parse() {
         dpkg-deb --info "$work"/a/*.deb $script | tee "$work/$script" | sh -n && ! grep @ "$work/$script" || return 1
     done
 }
+scripts_name_units() {
+    local unit script
+    for unit in mfrelay.target mf-smtp-server.service mf-smtp-client.service; do
+        for script in postinst prerm postrm; do
+            [[ $unit == *.target && $script != postinst ]] || grep -q "$unit" "$work/$script" || { echo "$script: no $unit" && return 1; }
+        done
+    done
+    rpm -qp --scripts "$work"/a/*.rpm | grep 'systemctl --no-reload preset .*mfrelay.target'
+}
 does_not_claim_to_be_an_mta() { ! dpkg-deb --field "$work"/a/*.deb Provides Conflicts Replaces | grep . && [[ ! -e $work/deb/usr/sbin/sendmail ]]; }
 config_is_the_sample() { cmp packaging/mfrelay.toml "$work/deb/etc/mfrelay/mfrelay.toml"; }
 no_debris() { ! find "$work/deb" "$work/tar" -name '*.pdb' -o -name '*.xml' -o -path '*/lib/mfrelay/*/*' | grep .; }
 every_unit_is_there() {
-    local unit
+    local unit script
     for unit in systemd/*.*; do
         cmp "$unit" "$work/deb/usr/lib/systemd/system/${unit##*/}" || return 1
     done
@@ -117,8 +130,13 @@ make_machine() {
 # The root has no rpm database of its own to know a C library by.
 rpm_installs() { rpm --root "$machine" --initdb && rpm --root "$machine" -i --nodeps "$work"/a/*.rpm; }
 rpm_verifies() { local output; output=$(rpm --root "$machine" -V --nodeps mfrelay) && [[ -z $output ]] || { echo "$output" && return 1; }; }
-rpm_runs() { [[ $(env -i PATH=/bin:/usr/bin chroot "$machine" /usr/bin/mfrelay version) == "mfrelay "* ]] && chroot "$machine" /usr/bin/mfrelay config check; }
-rpm_sees_a_change() { echo >>"$machine/usr/lib/mfrelay/mfrelay.runtimeconfig.json" && rpm --root "$machine" -V --nodeps mfrelay | grep -q '^S.5.*runtimeconfig.json'; }
+rpm_runs() { [[ $(env -i /usr/sbin/chroot "$machine" /usr/bin/mfrelay version) == "mfrelay "* ]] && chroot "$machine" /usr/bin/mfrelay config check; }
+rpm_sees_a_change() {
+    local output
+    echo >>"$machine/usr/lib/mfrelay/mfrelay.runtimeconfig.json"
+    output=$(rpm --root "$machine" -V --nodeps mfrelay)
+    echo "$output" && [[ $output == S.5*/mfrelay.runtimeconfig.json ]]
+}
 rpm_keeps_the_config() {
     echo '# mine' >>"$machine/etc/mfrelay/mfrelay.toml"
     mkdir -p "$machine/var/lib/mfrelay/queue"
@@ -131,6 +149,7 @@ if check 'deb, rpm and tar are built' build; then
     check 'the tar can be unpacked' tar_tree
     check 'its config is a conffile' conffile_is_declared
     check 'its scripts are shell scripts, with nothing left to fill in' scripts_parse
+    check 'they and those of the rpm name the units' scripts_name_units
     check 'it stands beside an MTA' does_not_claim_to_be_an_mta
     check 'its config is packaging/mfrelay.toml' config_is_the_sample
     check 'no symbols and documentation files are in it' no_debris

@@ -2,10 +2,12 @@
 # The package as an operator meets it: built, installed on a Debian whose PID 1 is a real systemd (box.sh), started, fed by foreign programs,
 # reloaded, killed, hung, rebooted, upgraded, removed. One line for each assertion; the last line is "N passed, N failed".
 #
-#   tests/system/run.sh [--deb FILE]        with a package that is there already, instead of building one
+#   tests/system/run.sh [--deb FILE|DIRECTORY]      with a package that is there already; builds one if there is none
 #
 # Needs root, and what box.sh and tests/foreign/install.sh fetch from Debian.
 set -uo pipefail
+package=
+[[ ${1:-} == --deb ]] && package=$(find "$(realpath "$2")" -name 'mfrelay*.deb' 2>/dev/null | head -n 1)
 cd "$(dirname "$0")"
 export LC_ALL=C.UTF-8 SDB_NAME=mfrelay-$$ SDB_DIR=${TMPDIR:-/tmp}/mfrelay-box SDB_TTL=900
 work=$(mktemp -d)
@@ -398,8 +400,6 @@ nothing_left() { not box sh -c 'ls -d /etc/mfrelay /var/lib/mfrelay /var/log/mfr
 
 # ---- the course of it ---------------------------------------------------------------------------------------------
 
-package=
-[[ ${1:-} == --deb ]] && package=$2
 [[ $(id -u) == 0 ]] || give_up 'needs root: it boots a container with a systemd of its own'
 trap finish EXIT
 ../foreign/install.sh || give_up 'the foreign mail programs cannot be installed'
