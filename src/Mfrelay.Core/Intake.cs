@@ -1,10 +1,10 @@
 namespace Mfrelay.Core;
 
 /// <summary>What gathers for a thread that takes all of it at once: the longer a batch takes, the larger the next one.</summary>
-internal sealed class Intake<T> : IDisposable
+internal sealed class Intake<T>
 {
-    private readonly Lock _gate = new();
-    private readonly SemaphoreSlim _news = new(0);
+    /// <summary>A monitor, because waiting on it does not spin: that would take the processor from the other daemon.</summary>
+    private readonly object _gate = new();
     private List<T> _waiting = [];
     private bool _stopping;
 
@@ -20,19 +20,34 @@ internal sealed class Intake<T> : IDisposable
 
     public void Add(T item)
     {
-        bool first;
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_stopping, this);
-            first = _waiting.Count == 0;
             _waiting.Add(item);
+            if (_waiting.Count == 1)
+                Monitor.Pulse(_gate);
         }
-        if (first)
-            _news.Release();
+    }
+
+    /// <summary>Lets the thread look, though there may be nothing.</summary>
+    public void Wake()
+    {
+        lock (_gate)
+        {
+            if (!_stopping)
+                _news.Release();
+        }
     }
 
     /// <summary>Waits until there is something, or the end.</summary>
-    public void Wait() => _news.Wait();
+    public void Wait()
+    {
+        lock (_gate)
+        {
+            while (_waiting.Count == 0 && !_stopping)
+                Monitor.Wait(_gate);
+        }
+    }
 
     /// <summary>All that is there, for an empty list in its place; nothing may be there.</summary>
     /// <param name="stopping">Nothing comes after this.</param>
@@ -55,10 +70,8 @@ internal sealed class Intake<T> : IDisposable
             if (_stopping)
                 return false;
             _stopping = true;
+            Monitor.PulseAll(_gate);
+            return true;
         }
-        _news.Release();
-        return true;
     }
-
-    public void Dispose() => _news.Dispose();
 }

@@ -16,8 +16,6 @@ public sealed class QueueStore : IDisposable
     /// <summary>LiteDB writes in the background and swallows what fails there, so it is not let near the end of the room.</summary>
     private const long RoomToChange = 8 * 1024 * 1024;
 
-    private const int PageSize = 8192;
-
     private readonly StateDirectory _directory;
     private readonly Func<RouteTable> _routes;
     private readonly MailLog _log;
@@ -25,7 +23,7 @@ public sealed class QueueStore : IDisposable
     private readonly Lease _lease;
     private readonly Thread _thread;
     private readonly Intake<Work> _intake = new();
-    private readonly List<FileStream> _open = [];
+    private readonly List<Stream> _open = [];
     private bool _full;
 
     /// <summary>As this process left the table with its last turn.</summary>
@@ -76,7 +74,6 @@ public sealed class QueueStore : IDisposable
             return;
         _thread.Join();
         _lease.Dispose();
-        _intake.Dispose();
     }
 
     private void Run()
@@ -178,18 +175,14 @@ public sealed class QueueStore : IDisposable
         if (!File.Exists(_directory.Database) && new FileInfo(LogFile) is { Exists: true, Length: > 0 })
             File.Move(LogFile, FreeName(LogFile));
         // LiteDB takes a file without a whole page for a new one and overwrites it.
-        if (new FileInfo(_directory.Database) is { Exists: true, Length: > 0 and < PageSize } file)
+        if (new FileInfo(_directory.Database) is { Exists: true, Length: > 0 and < CheckedPages.PageSize } file)
             throw new BrokenTableException($"it has {file.Length} octets");
-        return new LiteDatabase(new LiteEngine(new EngineSettings { DataStream = OpenFile(_directory.Database), LogStream = OpenFile(LogFile) }));
+        return new LiteDatabase(new LiteEngine(new EngineSettings { DataStream = OpenFile(_directory.Database, isLog: false), LogStream = OpenFile(LogFile, isLog: true) }));
     }
 
-    /// <summary>
-    /// Streams of our own instead of LiteDB's: it would fsync the file each time it is closed, which is with every turn, and its durability is not
-    /// needed. 0: it does its own buffering, by pages.
-    /// </summary>
-    private FileStream OpenFile(string path)
+    private CheckedPages OpenFile(string path, bool isLog)
     {
-        var stream = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+        var stream = new CheckedPages(path, Path.Combine(_directory.Root, "mfrelay.sum"), isLog);
         _open.Add(stream);
         return stream;
     }
@@ -206,7 +199,7 @@ public sealed class QueueStore : IDisposable
         {
             // What it did not write any more, the next turn misses and makes again.
         }
-        foreach (FileStream stream in _open)
+        foreach (Stream stream in _open)
             stream.Dispose();
         _open.Clear();
     }

@@ -87,6 +87,9 @@ public sealed record ServerSettings
     [Setting("Largest message, announced in the SIZE keyword of EHLO", Min = "64KiB", Max = "2GiB")]
     public long MaxMessageSize { get; init; } = 50_000_000;
 
+    [Setting("Room that mail leaves on the file system of state_directory: with less, MAIL is answered with 452 4.3.1; 0 fills it up", Min = "0B", Max = "1024GiB")]
+    public long MinFreeSpace { get; init; } = 64 << 20;
+
     [Setting("Largest header section of a message", Min = "4KiB", Max = "64MiB")]
     public long MaxHeaderSize { get; init; } = 256 << 10;
 

@@ -16,6 +16,7 @@ public sealed class SpoolWriter : IDisposable
     public const long DefaultSegmentLimit = 64L * 1024 * 1024;
 
     private const int BatchLimit = 1024 * 1024;
+    private const int SmallSegment = 1024 * 1024;
     internal const int NoSpace = 28;       // ENOSPC
     private const int QuotaExceeded = 122; // EDQUOT
     private const int SystemTableFull = 23; // ENFILE
@@ -34,6 +35,7 @@ public sealed class SpoolWriter : IDisposable
     private int _recipients;
     private QueueId _highest;
     private byte[] _batch = new byte[64 * 1024];
+    private volatile bool _sealWanted;
 
     /// <param name="durable">Called on the writer's thread with each batch, in the order of the positions, before its sessions hear of it.</param>
     public SpoolWriter(string directory, SpoolOwner owner, QueueIdSource ids, Action<IReadOnlyList<SpooledRecord>> durable,
@@ -59,13 +61,24 @@ public sealed class SpoolWriter : IDisposable
 
     internal void Enqueue(IncomingMessage message) => _intake.Add(message);
 
+    /// <summary>
+    /// Room is short: the open segment is sealed, unless it is small, so that it can go once all of it is settled. It would stay open for ever while
+    /// nothing is accepted.
+    /// </summary>
+    public void SealSoon()
+    {
+        if (_sealWanted || Volatile.Read(ref _end) < SmallSegment)
+            return;
+        _sealWanted = true;
+        _intake.Wake();
+    }
+
     /// <summary>Writes what waits, seals the segment, ends the thread.</summary>
     public void Dispose()
     {
         if (!_intake.Stop())
             return;
         _thread.Join();
-        _intake.Dispose();
     }
 
     private void Run()
@@ -78,6 +91,9 @@ public sealed class SpoolWriter : IDisposable
             for (int i = 0; i < batch.Count;)
                 i += WriteSome(batch, i);
             batch.Clear();
+            if (_sealWanted)
+                Seal();
+            _sealWanted = false;
         }
         Seal();
     }

@@ -24,6 +24,7 @@ internal sealed class MailQueue : IDisposable
         (Store, _runDirectory, _end) = (store, runDirectory, mark);
         _durable = new DurableEnd(directory.Spool);
         _timer = time.CreateTimer(static queue => ((MailQueue)queue!).Index(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        FreeSpace = new FreeSpace(directory.Root, time);
         Ids = new QueueIdSource(time, highest);
         Spool = new SpoolWriter(directory.Spool, SpoolOwner.Server, Ids, Durable);
     }
@@ -31,6 +32,7 @@ internal sealed class MailQueue : IDisposable
     public QueueStore Store { get; }
     public QueueIdSource Ids { get; }
     public SpoolWriter Spool { get; }
+    public FreeSpace FreeSpace { get; }
 
     /// <summary>Makes good what an earlier run left, and brings the table up to the spool. Throws <see cref="StateException"/>.</summary>
     public static async Task<MailQueue> OpenAsync(StateDirectory directory, Func<Admission> admission, MailLog log, TimeProvider time)

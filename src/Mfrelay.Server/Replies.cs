@@ -65,6 +65,7 @@ internal static class Replies
 
     // Ours
     public static readonly Reply NoRoom = Reply.Of(452, "4.3.1", "Insufficient system storage");
+    public static readonly Reply LittleRoom = NoRoom.At("server.min_free_space");
     public static readonly Reply StorageFailed = Reply.Of(451, "4.3.0", "Local error, try again later");
     public static readonly Reply Timeout = Reply.Of(421, "4.4.2", "Timeout, closing the connection").At("server.command_timeout");
     public static readonly Reply UnauthenticatedTimeout = Timeout.At("server.unauthenticated_timeout");

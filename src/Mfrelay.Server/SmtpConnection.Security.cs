@@ -34,6 +34,15 @@ internal sealed partial class SmtpConnection
 
     private bool MayBegin() => _record?.TakeMessage(Limits.MaxMessageRate) ?? true;
 
+    /// <summary>The room is there for what is announced, and what is to be kept free besides.</summary>
+    private bool HasRoom(long? size)
+    {
+        if (Limits.MinFreeSpace == 0 || _services.Queue.FreeSpace.Octets - (size ?? 0) >= Limits.MinFreeSpace)
+            return true;
+        _services.Queue.Spool.SealSoon();
+        return false;
+    }
+
     private bool MayAuthenticate() => _record?.MayAuthenticate(Limits.MaxAuthFailuresPerClient) ?? true;
 
     /// <summary>False: there was none, or it came from somebody who may not send one. The connection ends without a word.</summary>

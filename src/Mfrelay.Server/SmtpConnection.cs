@@ -39,6 +39,7 @@ internal sealed partial class SmtpConnection : IDisposable
         IPAddress address = HostName.Plain(client.Address);
         _client = new IPEndPoint(address, client.Port).ToString();
         _session = new SmtpSession(services.Admission, new SessionPeer(address, listener));
+        _session.HasRoom = HasRoom;
         _message = services.Queue.Spool.NewMessage();
         _timer = services.Time.CreateTimer(static connection => ((SmtpConnection)connection!).TimeOut(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }

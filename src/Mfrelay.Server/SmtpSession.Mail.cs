@@ -35,6 +35,8 @@ internal sealed partial class SmtpSession
             return new Step(refusal);
         if (Admission.ForSender(reversePath) is { } senderDown)
             return NotNow(senderDown);
+        if (HasRoom?.Invoke(parameters.Size) == false)
+            return new Step(Replies.LittleRoom);
         if (MayBegin?.Invoke() == false)
             return new Step(Replies.TooManyMessages);
         Transaction = new MailTransaction

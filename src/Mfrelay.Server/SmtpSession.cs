@@ -60,6 +60,9 @@ internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer
     /// <summary>False when this client has begun as many messages as it may for now.</summary>
     public Func<bool>? MayBegin { get; set; }
 
+    /// <summary>False when there is no room for a message of this size; null: of unknown size.</summary>
+    public Func<long?, bool>? HasRoom { get; set; }
+
     /// <summary>What the client called itself; empty before EHLO or HELO.</summary>
     public string HeloName { get; private set; } = "";
 

@@ -1,41 +1,66 @@
-using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using Mfrelay.IntegrationTests;
 
 namespace Mfrelay.CrashTests;
 
-/// <summary>Sessions that send until they are told to stop, through every loss of the server, and note what was acknowledged.</summary>
-internal sealed class Source(IPEndPoint server, int seed)
+/// <summary>Sessions that send through every loss of the server, and write down what was acknowledged.</summary>
+internal sealed class Source(IPEndPoint server, Ledger ledger, int seed)
 {
     public const int Sessions = 20;
 
     private int _last;
+    private int _runs;
 
-    public ConcurrentDictionary<int, bool> Acknowledged { get; } = new();
+    /// <summary>Largest message; one in 50 is larger than 8,000 octets.</summary>
+    public int MaxSize { get; init; } = 2_000_000;
 
-    public Task RunAsync(CancellationToken stop) =>
-        Task.WhenAll(Enumerable.Range(0, Sessions).Select(i => Task.Run(() => SessionAsync(new Random(seed * Sessions + i), stop), CancellationToken.None)));
+    /// <summary>Of so many messages one goes to an address that the target puts off while it is told to; 0: none.</summary>
+    public int LaterEvery { get; init; }
 
-    private async Task SessionAsync(Random random, CancellationToken stop)
+    /// <summary>Refused for want of room.</summary>
+    public int Refused { get; private set; }
+
+    /// <summary>Sends until told to stop, or until so many messages have been acknowledged.</summary>
+    public Task RunAsync(CancellationToken stop, int count = int.MaxValue)
     {
-        while (!stop.IsCancellationRequested)
+        int run = _runs++;
+        int left = count;
+        return Task.WhenAll(Enumerable.Range(0, Sessions).Select(i => Task.Run(
+            () => SessionAsync(new Random(seed * 1_000_003 + run * Sessions + i), () => !stop.IsCancellationRequested && Volatile.Read(ref left) > 0,
+                () => Interlocked.Decrement(ref left)),
+            CancellationToken.None)));
+    }
+
+    private async Task SessionAsync(Random random, Func<bool> goOn, Action acknowledged)
+    {
+        while (goOn())
         {
             try
             {
                 using Sender sender = await Sender.ConnectAsync(server);
                 if (!(await sender.HelloAsync()).StartsWith('2'))
                     continue;
-                while (!stop.IsCancellationRequested)
+                while (goOn())
                 {
                     int id = Interlocked.Increment(ref _last);
-                    if (!(await sender.MailAsync("sender@example.org", ["to@example.com"], Message(id, SizeOf(random)))).StartsWith('2'))
+                    string to = LaterEvery > 0 && id % LaterEvery == 0 ? "later@example.com" : "to@example.com";
+                    string reply = await sender.MailAsync("sender@example.org", [to], Message(id, SizeOf(random)));
+                    if (reply.StartsWith("452 4.3.1", StringComparison.Ordinal))
+                    {
+                        Refused++;
+                        await Task.Delay(50, CancellationToken.None);
+                        continue;
+                    }
+                    if (!reply.StartsWith('2'))
                         break;
-                    Acknowledged[id] = true;
+                    ledger.Acknowledge(id);
+                    acknowledged();
                 }
             }
-            catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or TimeoutException)
+            catch (Exception e) when (e is IOException or SocketException or TimeoutException or ObjectDisposedException)
             {
                 // Killed: the message in flight was not acknowledged.
             }
@@ -43,15 +68,14 @@ internal sealed class Source(IPEndPoint server, int seed)
         }
     }
 
-    /// <summary>Mostly small; one in 50 up to 2 MB.</summary>
-    private static int SizeOf(Random random) => random.Next(50) == 0 ? random.Next(2_000_000) : random.Next(8_000);
+    private int SizeOf(Random random) => random.Next(50) == 0 ? random.Next(MaxSize) : random.Next(Math.Min(MaxSize, 8_000));
 
-    /// <summary>The first line of the body says which message it is and how many octets of 'x' lines follow.</summary>
+    /// <summary>The first line of the body says which message it is and how many 'x' lines follow.</summary>
     private static byte[] Message(int id, int size)
     {
         int lines = size / 78;
         var text = new StringBuilder(size + 200);
-        text.Append(CultureInfo.InvariantCulture, $"Subject: crash\r\n\r\nid {id} {lines}\r\n");
+        text.Append(CultureInfo.InvariantCulture, $"Message-ID: <{id}@crash.example>\r\nSubject: crash\r\n\r\nid {id} {lines}\r\n");
         for (int i = 0; i < lines; i++)
             text.Append('x', 76).Append("\r\n");
         return Encoding.ASCII.GetBytes(text.ToString());

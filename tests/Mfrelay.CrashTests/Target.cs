@@ -1,4 +1,4 @@
-using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -6,57 +6,87 @@ using System.Text;
 
 namespace Mfrelay.CrashTests;
 
-/// <summary>A mail server that counts, for each message id, how often it came whole.</summary>
-internal sealed class Target : IDisposable
+/// <summary>A mail server that writes down what came whole. It can be down, and it can put mail off.</summary>
+internal sealed class Target(Ledger ledger) : IDisposable
 {
-    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
-    private int _damaged;
+    private readonly Lock _gate = new();
+    private readonly HashSet<TcpClient> _open = [];
+    private TcpListener? _listener;
 
-    public Target()
+    public IPEndPoint EndPoint { get; private set; } = new(IPAddress.Loopback, 0);
+
+    /// <summary>Mail to "later@" is answered with 450.</summary>
+    public bool PutsOff { get; set; }
+
+    public void Start()
     {
-        _listener.Start();
-        _ = AcceptAsync();
+        if (_listener is not null)
+            return;
+        var listener = new TcpListener(EndPoint);
+        listener.Start();
+        EndPoint = (IPEndPoint)listener.LocalEndpoint;
+        _listener = listener;
+        _ = AcceptAsync(listener);
     }
 
-    public IPEndPoint EndPoint => (IPEndPoint)_listener.LocalEndpoint;
-    public ConcurrentDictionary<int, int> Delivered { get; } = new();
-    public int Damaged => _damaged;
+    /// <summary>Down: connections are refused, open ones hear 421 at their next message. Nothing that is under way is cut.</summary>
+    public void Stop()
+    {
+        _listener?.Dispose();
+        _listener = null;
+    }
 
-    public void Dispose() => _listener.Dispose();
+    public void Dispose()
+    {
+        Stop();
+        lock (_gate)
+        {
+            foreach (TcpClient session in _open)
+                session.Close();
+        }
+    }
 
-    private async Task AcceptAsync()
+    private async Task AcceptAsync(TcpListener listener)
     {
         try
         {
             while (true)
             {
-                TcpClient session = await _listener.AcceptTcpClientAsync();
+                TcpClient session = await listener.AcceptTcpClientAsync();
+                lock (_gate)
+                    _open.Add(session);
                 _ = Task.Run(() => ServeAsync(session));
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            // The end.
+            // Stopped.
         }
     }
 
-    private async Task ServeAsync(TcpClient session)
+    private async Task ServeAsync(TcpClient connection)
     {
+        var session = new TargetSession();
         try
         {
-            using (session)
+            using (connection)
             {
-                using var reader = new StreamReader(session.GetStream(), Encoding.ASCII, false, 64 * 1024);
-                await TalkAsync(reader, line => session.GetStream().WriteAsync(Encoding.ASCII.GetBytes(line + "\r\n")).AsTask());
+                using var reader = new StreamReader(connection.GetStream(), Encoding.ASCII, false, 64 * 1024);
+                NetworkStream stream = connection.GetStream();
+                if (!await TalkAsync(reader, line => stream.WriteAsync(Encoding.ASCII.GetBytes(line + "\r\n")).AsTask(), session))
+                    session.Cut = Stopwatch.GetTimestamp();
             }
         }
         catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
         {
-            // The client was killed.
+            session.Cut = Stopwatch.GetTimestamp();
         }
+        lock (_gate)
+            _open.Remove(connection);
     }
 
-    private async Task TalkAsync(StreamReader reader, Func<string, Task> say)
+    /// <summary>False when the connection ends without QUIT.</summary>
+    private async Task<bool> TalkAsync(StreamReader reader, Func<string, Task> say, TargetSession session)
     {
         await say("220 target.example ESMTP");
         while (await reader.ReadLineAsync() is { } line)
@@ -66,24 +96,31 @@ internal sealed class Target : IDisposable
                 case "EHLO":
                     await say("250-target.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0");
                     break;
+                case "MAIL" when _listener is null:
+                    await say("421 4.3.2 going down");
+                    return true;
+                case "RCPT" when PutsOff && line.Contains("later@", StringComparison.Ordinal):
+                    await say("450 4.2.1 later");
+                    break;
                 case "DATA":
                     await say("354 go on");
-                    if (!await TakeAsync(reader))
-                        return;
+                    if (!await TakeAsync(reader, session))
+                        return false;
                     await say("250 2.0.0 kept");
                     break;
                 case "QUIT":
                     await say("221 2.0.0 bye");
-                    return;
+                    return true;
                 default:
                     await say("250 2.0.0 ok");
                     break;
             }
         }
+        return false;
     }
 
     /// <summary>False when the connection ends within the mail data.</summary>
-    private async Task<bool> TakeAsync(StreamReader reader)
+    private async Task<bool> TakeAsync(StreamReader reader, TargetSession session)
     {
         int id = 0;
         int left = 0;
@@ -92,9 +129,9 @@ internal sealed class Target : IDisposable
             if (line is ".")
             {
                 if (id != 0 && left == 0)
-                    Delivered.AddOrUpdate(id, 1, (_, count) => count + 1);
-                else
-                    Interlocked.Increment(ref _damaged);
+                    ledger.Arrive(id, session);
+                else if (id != 0 || left != 0)
+                    ledger.ArriveDamaged(session);
                 return true;
             }
             if (id != 0)

@@ -11,7 +11,7 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
     {
         await using Tmpfs small = await Tmpfs.MountAsync("size=32m");
         using var sink = new Sink(started: false);
-        await using var relay = new Relay(sink.EndPoint, stateDirectory: Path.Join(small.Root, "state"));
+        await using var relay = new Relay(sink.EndPoint, server: "min_free_space = \"0B\"", stateDirectory: Path.Join(small.Root, "state"));
         Daemon server = await relay.StartServerAsync();
         Daemon client = await relay.StartClientAsync();
         string ballast = Path.Join(small.Root, "ballast");
@@ -52,7 +52,7 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
     {
         await using Tmpfs small = await Tmpfs.MountAsync("size=32m");
         using var sink = new Sink(started: false);
-        await using var relay = new Relay(sink.EndPoint, stateDirectory: Path.Join(small.Root, "state"));
+        await using var relay = new Relay(sink.EndPoint, server: "min_free_space = \"0B\"", stateDirectory: Path.Join(small.Root, "state"));
         await relay.StartServerAsync();
         Daemon client = await relay.StartClientAsync();
         for (int i = 0; i < 30; i++)
@@ -79,11 +79,36 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
     }
 
     [Fact]
+    public async Task From_min_free_space_on_so_that_deliveries_can_be_written_down()
+    {
+        await using Tmpfs small = await Tmpfs.MountAsync("size=64m");
+        using var sink = new Sink();
+        await using var relay = new Relay(sink.EndPoint, server: "min_free_space = \"24MiB\"", stateDirectory: Path.Join(small.Root, "state"));
+        Daemon server = await relay.StartServerAsync();
+        string ballast = Path.Join(small.Root, "ballast");
+        Files.Write(ballast, new byte[30_000_000]);
+        await Task.Delay(200, TestContext.Current.CancellationToken);
+        using Sender sender = await relay.ConnectAsync();
+        await sender.HelloAsync();
+        Assert.StartsWith("250 ", await sender.SayAsync("MAIL FROM:<a@example.org> SIZE=1000000"), StringComparison.Ordinal);
+        await sender.SayAsync("RSET");
+        Assert.StartsWith("452 4.3.1 ", await sender.SayAsync("MAIL FROM:<a@example.org> SIZE=20000000"), StringComparison.Ordinal);
+
+        Files.Write(ballast, new byte[50_000_000]);
+        await Task.Delay(200, TestContext.Current.CancellationToken);
+        Assert.StartsWith("452 4.3.1 ", await sender.SayAsync("MAIL FROM:<a@example.org>"), StringComparison.Ordinal);
+        await server.WaitForLineAsync("WARN_a311 .*server.min_free_space");
+        File.Delete(ballast);
+        await Task.Delay(200, TestContext.Current.CancellationToken);
+        Assert.StartsWith("250 ", await sender.SayAsync("MAIL FROM:<a@example.org>"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task And_both_still_stop_when_asked()
     {
         await using Tmpfs small = await Tmpfs.MountAsync("size=32m");
         using var sink = new Sink(started: false);
-        await using var relay = new Relay(sink.EndPoint, stateDirectory: Path.Join(small.Root, "state"));
+        await using var relay = new Relay(sink.EndPoint, server: "min_free_space = \"0B\"", stateDirectory: Path.Join(small.Root, "state"));
         Daemon server = await relay.StartServerAsync();
         Daemon client = await relay.StartClientAsync();
         await relay.SendAsync("kept");

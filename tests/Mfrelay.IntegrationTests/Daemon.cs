@@ -61,6 +61,11 @@ internal sealed class Daemon : IDisposable
 
     public bool HasExited => _process.HasExited;
 
+    public int Id => _process.Id;
+
+    /// <summary>False: only the last lines are kept, for a process that writes millions.</summary>
+    public bool KeepsLines { get; init; } = true;
+
     /// <summary>Processor time used so far, user and system, in clock ticks of 10 ms (proc(5), fields 14 and 15 of stat).</summary>
     public long ProcessorTicks
     {
@@ -151,6 +156,8 @@ internal sealed class Daemon : IDisposable
         lock (_gate)
         {
             to.Add(line);
+            if (!KeepsLines && to.Count > 2000)
+                to.RemoveRange(0, 1000);
             told = _news;
             _news = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }

@@ -157,6 +157,39 @@ public sealed class QueueStoreTests : IDisposable
         Assert.Equal(records.Count, await store.RunAsync(table => table.Count()));
     }
 
+    /// <summary>LiteDB reads such a page as what it is not, and may follow its rows in a circle.</summary>
+    [Fact]
+    public async Task A_page_in_the_place_of_another_does_not_hang_the_store()
+    {
+        List<SpooledRecord> records = await _state.AcceptAsync([.. Enumerable.Range(0, 400).Select(i => State.Data(20))]);
+        await _state.RowsAsync();
+        using QueueStore store = _state.Store();
+        var random = new Random(52);
+        for (int round = 0; round < 40; round++)
+        {
+            WhileNobodyHasItOpen(() =>
+            {
+                byte[] bytes = File.ReadAllBytes(_state.Directory.Database);
+                int pages = bytes.Length / CheckedPages.PageSize;
+                Array.Copy(bytes, random.Next(pages) * CheckedPages.PageSize, bytes, random.Next(pages) * CheckedPages.PageSize, CheckedPages.PageSize);
+                File.WriteAllBytes(_state.Directory.Database, bytes);
+            });
+            IReadOnlyList<Delivery> rows = await store.RunAsync(table => table.ReadAfter(0, 1000))
+                .WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+            Assert.Equal(records.Select(record => record.Position), rows.Select(row => row.Position));
+        }
+    }
+
+    [Fact]
+    public async Task Pages_have_checksums_in_a_file_of_their_own()
+    {
+        await _state.RowsAsync();
+        byte[] pages = await File.ReadAllBytesAsync(_state.Directory.Database, TestContext.Current.CancellationToken);
+        byte[] sums = await File.ReadAllBytesAsync(Path.Combine(_state.Directory.Root, "mfrelay.sum"), TestContext.Current.CancellationToken);
+        for (int page = 0; page < pages.Length / 8192; page++)
+            Assert.Equal(Crc32C.Of(pages.AsSpan(page * 8192, 8192)), BitConverter.ToUInt32(sums, page * 8));
+    }
+
     [Fact]
     public async Task An_older_copy_in_the_place_of_the_database_is_moved_aside()
     {
@@ -192,6 +225,7 @@ public sealed class QueueStoreTests : IDisposable
             meta["v"] = 2;
             database.GetCollection("meta").Update(meta);
         }
+        File.Delete(Path.Combine(_state.Directory.Root, "mfrelay.sum"));
         byte[] before = await File.ReadAllBytesAsync(_state.Directory.Database, TestContext.Current.CancellationToken);
         using (QueueStore store = _state.Store())
             await Assert.ThrowsAsync<StateException>(() => store.RunAsync(table => table.Count()));

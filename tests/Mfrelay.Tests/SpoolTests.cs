@@ -116,6 +116,33 @@ public sealed class SpoolTests : IDisposable
     }
 
     [Fact]
+    public async Task A_disk_that_runs_full_does_not_stay_full_because_of_a_settled_segment_that_is_still_open()
+    {
+        using SpoolWriter writer = _state.Writer();
+        using IncomingMessage message = writer.NewMessage();
+        async Task AcceptAsync(int size)
+        {
+            QueueId id = _state.Ids.Next();
+            message.Begin(id);
+            message.Append(State.Data(size));
+            Assert.Equal(SpoolResult.Durable, await message.CommitAsync(State.EnvelopeOf(id)));
+        }
+
+        await AcceptAsync(200_000);
+        writer.SealSoon(); // too small to matter
+        await AcceptAsync(200_000);
+        Assert.Null(Assert.Single(_state.Sealed()));
+        for (int i = 0; i < 5; i++)
+            await AcceptAsync(250_000);
+        writer.SealSoon();
+        for (int i = 0; i < 500 && _state.Sealed()[0] is null; i++)
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        Assert.Equal(7, Assert.Single(_state.Sealed())!.Value.Recipients);
+        await AcceptAsync(10);
+        Assert.Equal(2, _state.Sealed().Count);
+    }
+
+    [Fact]
     public async Task A_spool_that_cannot_be_written_refuses_the_message_and_takes_the_next_one_when_it_can()
     {
         using SpoolWriter writer = _state.Writer();
