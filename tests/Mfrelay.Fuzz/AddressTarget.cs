@@ -33,9 +33,9 @@ internal static partial class AddressTarget
         Oracle.Holds(PathParser.Parse(input[..length], out int alone, out ReadOnlySpan<byte> same) == kind && alone == length && same.SequenceEqual(address),
             "what follows the bracket changes nothing");
 
-        Span<byte> again = stackalloc byte[address.Length + 2];
+        byte[] again = new byte[address.Length + 2];
         again[0] = (byte)'<';
-        address.CopyTo(again[1..]);
+        address.CopyTo(again.AsSpan(1));
         again[^1] = (byte)'>';
         Oracle.Holds(PathParser.Parse(again, out length, out same) == kind && length == again.Length && same.SequenceEqual(address), "in brackets again it is the same");
         Oracle.Holds(!address.ContainsAnyInRange((byte)0, (byte)31), "no control character");

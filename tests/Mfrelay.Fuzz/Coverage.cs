@@ -12,7 +12,7 @@ internal sealed unsafe class Coverage : IDisposable
 {
     private const int Size = 1 << 16;
 
-    private readonly byte* _table = (byte*)NativeMemory.AlignedAlloc(Size, 64);
+    private static readonly byte* Table = (byte*)NativeMemory.AlignedAlloc(Size, 64);
 
     /// <summary>0xFF: nobody has been there yet.</summary>
     private readonly byte* _unseen = (byte*)NativeMemory.AlignedAlloc(Size, 64);
@@ -24,8 +24,13 @@ internal sealed unsafe class Coverage : IDisposable
     {
         NativeMemory.Fill(_unseen, Size, 0xFF);
         NativeMemory.Fill(_unseenCounts, Size, 0xFF);
-        NativeMemory.Clear(_table, Size);
-        SharpFuzz.Common.Trace.SharedMem = _table;
+    }
+
+    /// <summary>Instrumented code writes to address 0 before this.</summary>
+    public static void Attach()
+    {
+        NativeMemory.Clear(Table, Size);
+        SharpFuzz.Common.Trace.SharedMem = Table;
     }
 
     /// <summary>Pairs of branches seen so far.</summary>
@@ -33,7 +38,7 @@ internal sealed unsafe class Coverage : IDisposable
 
     public void Clear()
     {
-        NativeMemory.Clear(_table, Size);
+        NativeMemory.Clear(Table, Size);
         SharpFuzz.Common.Trace.PrevLocation = 0;
     }
 
@@ -43,10 +48,10 @@ internal sealed unsafe class Coverage : IDisposable
         for (int i = 0; i < Size; i += 128)
         {
             Vector256<byte> found =
-                (~Vector256.Equals(Vector256.LoadAligned(_table + i), Vector256<byte>.Zero) & Vector256.LoadAligned(_unseen + i))
-                | (~Vector256.Equals(Vector256.LoadAligned(_table + i + 32), Vector256<byte>.Zero) & Vector256.LoadAligned(_unseen + i + 32))
-                | (~Vector256.Equals(Vector256.LoadAligned(_table + i + 64), Vector256<byte>.Zero) & Vector256.LoadAligned(_unseen + i + 64))
-                | (~Vector256.Equals(Vector256.LoadAligned(_table + i + 96), Vector256<byte>.Zero) & Vector256.LoadAligned(_unseen + i + 96));
+                (~Vector256.Equals(Vector256.LoadAligned(Table + i), Vector256<byte>.Zero) & Vector256.LoadAligned(_unseen + i))
+                | (~Vector256.Equals(Vector256.LoadAligned(Table + i + 32), Vector256<byte>.Zero) & Vector256.LoadAligned(_unseen + i + 32))
+                | (~Vector256.Equals(Vector256.LoadAligned(Table + i + 64), Vector256<byte>.Zero) & Vector256.LoadAligned(_unseen + i + 64))
+                | (~Vector256.Equals(Vector256.LoadAligned(Table + i + 96), Vector256<byte>.Zero) & Vector256.LoadAligned(_unseen + i + 96));
             if (found != Vector256<byte>.Zero)
                 return true;
         }
@@ -59,18 +64,18 @@ internal sealed unsafe class Coverage : IDisposable
         bool isNew = false;
         for (int word = 0; word < Size; word += 8)
         {
-            if (*(ulong*)(_table + word) == 0)
+            if (*(ulong*)(Table + word) == 0)
                 continue;
             for (int i = word; i < word + 8; i++)
             {
-                if (_table[i] == 0)
+                if (Table[i] == 0)
                     continue;
                 if (_unseen[i] != 0)
                 {
                     _unseen[i] = 0;
                     Edges++;
                 }
-                byte magnitude = Magnitude(_table[i]);
+                byte magnitude = Magnitude(Table[i]);
                 isNew |= (_unseenCounts[i] & magnitude) != 0;
                 _unseenCounts[i] &= (byte)~magnitude;
             }
@@ -82,7 +87,6 @@ internal sealed unsafe class Coverage : IDisposable
     {
         NativeMemory.AlignedFree(_unseen);
         NativeMemory.AlignedFree(_unseenCounts);
-        // The table stays: instrumented code may still run on other threads.
     }
 
     private static byte Magnitude(byte count) => count switch

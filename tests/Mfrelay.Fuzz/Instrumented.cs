@@ -38,5 +38,5 @@ internal static class Instrumented
     }
 
     // The library writes the assembly anew beside the old one, under a name of its own choice, and moves it into place.
-    private static void Instrument(string path) => SharpFuzz.Fuzzer.Instrument(path, static _ => true, new SharpFuzz.Options());
+    private static void Instrument(string path) => SharpFuzz.Fuzzer.Instrument(path, static _ => true, SharpFuzz.Options.Value);
 }

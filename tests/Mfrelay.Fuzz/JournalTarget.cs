@@ -11,6 +11,7 @@ internal static class JournalTarget
 {
     private const long Segment = 0x0123456789ABCDE;
     private const int Entry = 16;
+    private const uint Seed = unchecked((uint)Segment ^ (uint)(Segment >> 32));
 
     private static readonly byte[] Octets = new byte[1024];
 
@@ -50,5 +51,5 @@ internal static class JournalTarget
         Oracle.Holds(DoneJournal.Parse(journal, Segment + 2).Count == 0 || expected.Count == 0, "entries of another segment count for nothing");
     }
 
-    private static uint Checksum(ReadOnlySpan<byte> octets) => RecordTarget.SlowCrc((uint)Segment ^ (uint)(Segment >> 32), octets);
+    private static uint Checksum(ReadOnlySpan<byte> octets) => RecordTarget.SlowCrc(Seed, octets);
 }

@@ -9,6 +9,7 @@ const string Usage = """
       runs one input
     """;
 
+Coverage.Attach();
 string name = args.Length > 0 ? args[0] : "";
 FuzzTarget[] targets = [.. FuzzTarget.All.Where(target => name is "all" || target.Name == name)];
 if (targets.Length == 0 || args.Length % 2 == 0)

@@ -34,7 +34,7 @@ internal static class RecordTarget
     public static void Seal(Span<byte> head, long segment)
     {
         BitConverter.TryWriteBytes(head, SpoolFormat.Magic);
-        BitConverter.TryWriteBytes(head[44..], SlowCrc((uint)segment ^ (uint)(segment >> 32), head[..44]));
+        BitConverter.TryWriteBytes(head[44..], SlowCrc(SeedOf(segment), head[..44]));
     }
 
     /// <summary>CRC-32C bit by bit, a running one as <see cref="Crc32C.Append"/> has it.</summary>
@@ -49,10 +49,12 @@ internal static class RecordTarget
         return crc;
     }
 
+    private static uint SeedOf(long segment) => (uint)segment ^ (uint)(segment >> 32);
+
     private static void CheckHead(ReadOnlySpan<byte> octets)
     {
         bool read = RecordHead.TryRead(octets, Segment, out RecordHead head);
-        bool sound = BitConverter.ToUInt32(octets) == SpoolFormat.Magic && BitConverter.ToUInt32(octets[44..]) == SlowCrc((uint)Segment ^ (uint)(Segment >> 32), octets[..44]);
+        bool sound = BitConverter.ToUInt32(octets) == SpoolFormat.Magic && BitConverter.ToUInt32(octets[44..]) == SlowCrc(SeedOf(Segment), octets[..44]);
         Oracle.Holds(!read || sound, "no head without magic and checksum");
         Oracle.Holds(!RecordHead.TryRead(octets, Segment + 2, out _) || !read, "no head of another segment");
         if (!read)
