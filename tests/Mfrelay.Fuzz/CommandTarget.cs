@@ -126,7 +126,7 @@ internal static class CommandTarget
     {
         ReadOnlySpan<byte> wire = reply.Wire;
         Oracle.Holds(wire.EndsWith("\r\n"u8), "a reply ends in CRLF");
-        Oracle.Holds(reply.Code is >= 220 and <= 555 && (reply.Status.Length == 0 || reply.Status[0] - '0' == reply.Code / 100), "class of status and code");
+        Oracle.Holds(reply.Code is >= 211 and <= 555 && (reply.Status.Length == 0 || reply.Status[0] - '0' == reply.Code / 100), "class of status and code");
         Oracle.Holds(reply.Status.Length > 0 || reply.Code is 220 or 250 or 354 or 334, "every refusal has an enhanced status");
         while (!wire.IsEmpty)
         {
