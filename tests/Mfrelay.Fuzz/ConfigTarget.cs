@@ -24,7 +24,7 @@ internal static class ConfigTarget
         foreach (ConfigError error in load.Errors.Concat(load.Warnings))
         {
             Oracle.Holds(error.File == File && error.Line >= 0 && error.Line <= lines, "an error has its place in the file");
-            Oracle.Holds(error.Line > 0 || error.Key.Length > 0 || error.Message.Contains("nest", StringComparison.OrdinalIgnoreCase), "only an error of the whole has no line");
+            Oracle.Holds(error.Line > 0 || error.Key.Length > 0 || error.Message.StartsWith("not TOML", StringComparison.Ordinal), "only an error of the whole has no line");
             Oracle.Holds(error.Message.Length > 0 && !error.ToString().Any(char.IsControl), "an error is one line of text");
         }
         if (load.Settings is not { } settings)
