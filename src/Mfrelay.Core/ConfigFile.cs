@@ -20,12 +20,19 @@ public static class ConfigFile
     internal static ConfigLoad Load(string path, Func<string> machineName, bool withUsers = true)
     {
         var errors = new List<ConfigError>();
+        List<string> files = [path, .. Fragments(path, errors)];
+        return Load(path, [.. files.Select(file => (file, ReadText(file, errors)))], machineName, withUsers, errors);
+    }
+
+    /// <summary>From the text of each file, the main one first; null for one that could not be read, of which the errors tell already.</summary>
+    internal static ConfigLoad Load(string path, IReadOnlyList<(string File, string? Text)> texts, Func<string> machineName, bool withUsers, List<ConfigError> errors)
+    {
         var settings = new Settings();
         var binder = new ConfigBinder(errors);
-        List<string> files = [path, .. Fragments(path, errors)];
-        foreach (string file in files)
+        List<string> files = [.. texts.Select(text => text.File)];
+        foreach ((string file, string? text) in texts)
         {
-            if (ReadText(file, errors) is { } text && ConfigSyntax.Parse(file, text, errors) is { } table)
+            if (text is not null && ConfigSyntax.Parse(file, text, errors) is { } table)
                 binder.Bind(table, settings);
         }
         if (binder.PlaceOf("host_name") is null)
@@ -71,21 +78,11 @@ public static class ConfigFile
         {
             if (Directory.Exists(file))
                 return Refuse("this is a directory; name the file in it");
-            return ReadBytes(file) is { } bytes ? Decode(bytes) : Refuse($"too large; at most {ByteSize.Format(MaxSize)} are allowed");
+            return ReadBytes(file) is { } bytes ? Decode(file, bytes, errors) : Refuse($"too large; at most {ByteSize.Format(MaxSize)} are allowed");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             return Refuse(Explain(e));
-        }
-
-        string? Decode(ReadOnlySpan<byte> bytes)
-        {
-            // Valid up to here, so the line of the first bad octet is known.
-            int valid = ValidLength(bytes);
-            if (valid == bytes.Length)
-                return Encoding.UTF8.GetString(bytes);
-            errors.Add(new(file, bytes[..valid].Count((byte)'\n') + 1, "", "not UTF-8, which TOML must be; save the file as UTF-8"));
-            return null;
         }
 
         string? Refuse(string message)
@@ -93,6 +90,16 @@ public static class ConfigFile
             errors.Add(new(file, 0, "", message));
             return null;
         }
+    }
+
+    internal static string? Decode(string file, ReadOnlySpan<byte> bytes, List<ConfigError> errors)
+    {
+        // Valid up to here, so the line of the first bad octet is known.
+        int valid = ValidLength(bytes);
+        if (valid == bytes.Length)
+            return Encoding.UTF8.GetString(bytes);
+        errors.Add(new(file, bytes[..valid].Count((byte)'\n') + 1, "", "not UTF-8, which TOML must be; save the file as UTF-8"));
+        return null;
     }
 
     // A pipe or a device has no length to ask for.

@@ -24,6 +24,10 @@ public sealed record ConfigLoad
 /// <param name="Message">What is wrong and what is allowed.</param>
 public sealed record ConfigError(string File, int Line, string Key, string Message)
 {
+    public string Key { get; } = OneLine(Key);
+
+    public string Message { get; } = OneLine(Message);
+
     /// <summary>"/etc/mfrelay/mfrelay.toml:12: server.max_errors: 0 is too small; write an integer from 1 to 10000".</summary>
     public override string ToString()
     {
@@ -31,4 +35,8 @@ public sealed record ConfigError(string File, int Line, string Key, string Messa
         string key = Key.Length > 0 ? $"{Key}: " : "";
         return $"{File}{line}: {key}{Message}";
     }
+
+    // Keys, and what the parser quotes, are the file's own octets: none may command the terminal or end the line of the log.
+    private static string OneLine(string text) =>
+        text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? string.Create(CultureInfo.InvariantCulture, $"\\u{(int)c:X4}") : c.ToString())) : text;
 }

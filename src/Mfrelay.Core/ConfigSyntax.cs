@@ -1,3 +1,4 @@
+using System.Globalization;
 using Tomlyn;
 using Tomlyn.Parsing;
 using Tomlyn.Syntax;
@@ -21,6 +22,12 @@ internal static class ConfigSyntax
             errors.Add(new(file, (int)(e.Line ?? 0), "", Explain(e.Message)));
             return null;
         }
+        catch (ArgumentOutOfRangeException)
+        {
+            // The library fails so, without a place, at an escape that names no character or is cut off by the end of the file.
+            errors.Add(new(file, FirstBadEscape(text), "", "not TOML: this \\u or \\U names no character; write one from \\U00000000 to \\U0010FFFF"));
+            return null;
+        }
         if (!document.HasErrors)
             return TableOf(document, file);
         errors.AddRange(document.Diagnostics
@@ -29,6 +36,24 @@ internal static class ConfigSyntax
             .Select(line => new ConfigError(file, line.Key + 1, "", Explain(line.First().Message))));
         return null;
     }
+
+    /// <summary>The line of the first escape that is no character; 0 when there is none.</summary>
+    private static int FirstBadEscape(string text)
+    {
+        int line = 1;
+        for (int i = 0; i < text.Length; i++)
+        {
+            if (text[i] == '\n')
+                line++;
+            if (text[i] == '\\' && i + 1 < text.Length && (text[i + 1] is 'u' or 'U') && IsBadCodePoint(text.AsSpan(i + 2), text[i + 1] == 'u' ? 4 : 8))
+                return line;
+        }
+        return 0;
+    }
+
+    private static bool IsBadCodePoint(ReadOnlySpan<char> digits, int length) =>
+        digits.Length < length || !uint.TryParse(digits[..length], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint value)
+        || !System.Text.Rune.IsValid(value);
 
     // The usual slip is a text without quotes (50MB, 5m, yes), for which the parser has only words about tokens.
     private static string Explain(string message) =>

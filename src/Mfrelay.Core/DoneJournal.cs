@@ -67,16 +67,19 @@ public sealed class DoneJournal(string spool) : IDisposable
     /// <summary>The settled recipients of a segment.</summary>
     public static SettledSet Read(string spool, long segment)
     {
-        var settled = new SettledSet();
-        ReadOnlySpan<byte> bytes;
         try
         {
-            bytes = File.ReadAllBytes(Path.Combine(spool, SpoolFormat.DoneName(segment)));
+            return Parse(File.ReadAllBytes(Path.Combine(spool, SpoolFormat.DoneName(segment))), segment);
         }
         catch (FileNotFoundException)
         {
-            return settled;
+            return new SettledSet();
         }
+    }
+
+    internal static SettledSet Parse(ReadOnlySpan<byte> bytes, long segment)
+    {
+        var settled = new SettledSet();
         for (; bytes.Length >= EntryLength; bytes = bytes[EntryLength..])
         {
             if (BinaryPrimitives.ReadUInt32LittleEndian(bytes[12..]) == Checksum(bytes[..12], segment))

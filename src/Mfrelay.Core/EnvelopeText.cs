@@ -17,6 +17,7 @@ namespace Mfrelay.Core;
 internal static class EnvelopeText
 {
     private const string FirstLine = "mfrelay-envelope 1";
+    private static readonly long MaxArrival = DateTimeOffset.MaxValue.ToUnixTimeMilliseconds();
 
     public static void Write(Envelope envelope, IBufferWriter<byte> output)
     {
@@ -77,7 +78,7 @@ internal static class EnvelopeText
             bool ok = key switch
             {
                 "id" => QueueId.TryParse(value, out id),
-                "arrival" => long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out arrival),
+                "arrival" => long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out arrival) && arrival <= MaxArrival,
                 "client" => Set(out client, value),
                 "helo" => Set(out helo, value),
                 "protocol" => Set(out protocol, value),

@@ -102,6 +102,9 @@ internal readonly record struct RecordHead
     /// <summary>Octets from the head to the next record.</summary>
     public long RecordLength => SpoolFormat.HeadLength + SpoolFormat.Padded(EnvelopeLength + InlineLength);
 
+    /// <summary>Far more than a message may have, and no sum of lengths and offsets overflows.</summary>
+    private const long MaxDataLength = 1L << 48;
+
     public bool IsMessage => Kind is RecordKind.Message or RecordKind.LargeMessage;
 
     public void Write(Span<byte> to, long segment)
@@ -141,7 +144,7 @@ internal readonly record struct RecordHead
             Recipients = BinaryPrimitives.ReadInt32LittleEndian(from[28..]),
             Id = new QueueId(BinaryPrimitives.ReadInt64LittleEndian(from[32..])),
         };
-        return head is { EnvelopeLength: >= 0, DataLength: >= 0 } && head.Kind is >= RecordKind.Message and <= RecordKind.Gap;
+        return head is { EnvelopeLength: >= 0, DataLength: >= 0 and <= MaxDataLength, Recipients: >= 0 } && head.Kind is >= RecordKind.Message and <= RecordKind.Gap;
     }
 
     // A record that lies in another file than the one it was written to is no record.

@@ -70,6 +70,11 @@ public sealed class SpooledMessage : IDisposable
             }
             if (n < head.RecordLength)
             {
+                if (head.RecordLength > RandomAccess.GetLength(segmentFile) - position.Offset || head.RecordLength > Array.MaxLength)
+                {
+                    damage = "the record is longer than its segment";
+                    return null;
+                }
                 // The guess was too small: many recipients, or a wrong hint.
                 ArrayPool<byte>.Shared.Return(bytes);
                 bytes = ArrayPool<byte>.Shared.Rent((int)head.RecordLength);

@@ -117,19 +117,22 @@ internal static class PathParser
             && !inside.Contains('%', StringComparison.Ordinal);
     }
 
+    // a-d-l = "@" domain *( "," "@" domain ); an address literal may have colons of its own.
     private static bool SkipSourceRoute(ReadOnlySpan<byte> input, ref int i)
     {
-        int colon = input.IndexOf((byte)':');
-        if (colon < 0)
-            return false;
-        foreach (Range hop in input[i..colon].Split((byte)','))
+        while (i + 1 < input.Length && input[i] == '@')
         {
-            ReadOnlySpan<byte> domain = input[i..colon][hop];
-            if (domain.Length < 2 || domain[0] != '@' || !IsDomain(domain[1..]))
+            ReadOnlySpan<byte> rest = input[(i + 1)..];
+            int length = rest[0] == '[' ? rest.IndexOf((byte)']') + 1 : rest.IndexOfAny((byte)',', (byte)':');
+            if (length <= 0 || length == rest.Length || !IsDomain(rest[..length]))
+                return false;
+            i += length + 2;
+            if (rest[length] == ':')
+                return true;
+            if (rest[length] != ',')
                 return false;
         }
-        i = colon + 1;
-        return true;
+        return false;
     }
 
     private static bool SkipLocalPart(ReadOnlySpan<byte> input, ref int i)

@@ -7,7 +7,7 @@ namespace Mfrelay.Server;
 /// <summary>Mail data: DATA and BDAT into the message, the message into the spool.</summary>
 internal sealed partial class SmtpConnection
 {
-    private Chunks? _chunks;
+    private MailChunks? _chunks;
 
     /// <summary>DATA: 354, mail data up to the dot, and the answer to it.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
@@ -42,7 +42,7 @@ internal sealed partial class SmtpConnection
     {
         bool refused = step.Next == Next.RefusedChunk;
         if (!refused && _chunks is null)
-            _chunks = new Chunks(_session.Transaction!, BeginMessage(), _services.Time.GetTimestamp());
+            _chunks = new MailChunks(_session.Transaction!, BeginMessage(), _services.Time.GetTimestamp());
         long began = _services.Time.GetTimestamp();
         for (long left = step.Octets; left > 0;)
         {
@@ -64,7 +64,7 @@ internal sealed partial class SmtpConnection
 
     private async ValueTask<Step> AnswerChunkAsync(Step step)
     {
-        Chunks chunks = _chunks!;
+        MailChunks chunks = _chunks!;
         if (!step.Last)
         {
             Reply? early = Refusal(chunks.Sink, null);
@@ -72,12 +72,7 @@ internal sealed partial class SmtpConnection
             return _session.EndOfChunk(early ?? Replies.ChunkOk);
         }
         _chunks = null;
-        chunks.Check.End();
-        bool reject = Limits.BareNewline == BareNewline.Reject;
-        Reply? bad = chunks.Check.HasBareNewline && reject ? Replies.BareNewline
-            : !chunks.Check.EndsInNewline ? Replies.NoFinalNewline
-            : null;
-        return _session.EndOfData(Refusal(chunks.Sink, bad) ?? await CommitAsync(chunks.Began));
+        return _session.EndOfData(Refusal(chunks.Sink, chunks.Complete(Limits.BareNewline)) ?? await CommitAsync(chunks.Began));
     }
 
     private void DropChunks()
@@ -171,20 +166,5 @@ internal sealed partial class SmtpConnection
             return default;
         _services.LimitLog.Reached(_onTimeout.Limit!, _session.Peer.Address);
         return new Step(_onTimeout, Next.Close);
-    }
-
-    /// <summary>Mail data that comes in chunks.</summary>
-    private sealed class Chunks(MailTransaction transaction, DataSink sink, long began)
-    {
-        public NewlineCheck Check;
-        public MailTransaction Transaction => transaction;
-        public DataSink Sink => sink;
-        public long Began => began;
-
-        public void Append(ReadOnlySpan<byte> bytes)
-        {
-            Check.Scan(bytes);
-            sink.Append(bytes);
-        }
     }
 }

@@ -8,6 +8,28 @@ namespace Mfrelay.Tests;
 public sealed class ConfigErrorTests
 {
     [Theory]
+    [InlineData("a = 1\nb = \"\\U", 2)]
+    [InlineData("a = \"\\U00110000\"", 1)]
+    public void An_escape_that_is_no_character_does_not_crash_the_config(string text, int line)
+    {
+        var errors = new List<ConfigError>();
+        Assert.Null(ConfigSyntax.Parse("F", text, errors));
+        Assert.Equal(line, Assert.Single(errors).Line);
+        Assert.StartsWith("not TOML: ", errors[0].Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\u007F")]
+    [InlineData("\u001B[2J = 1")]
+    [InlineData("\"\\u001B[2J\\n\" = 1")]
+    public void A_config_error_sends_no_control_character_to_the_terminal(string text)
+    {
+        ConfigLoad load = ConfigFile.Load("F", [("F", text)], static () => "machine.example", withUsers: false, []);
+        Assert.NotEmpty(load.Errors);
+        Assert.All(load.Errors, error => Assert.DoesNotContain(error.ToString(), char.IsControl));
+    }
+
+    [Theory]
     // Sizes.
     [InlineData("server.max_message_size = \"50XB\"",
         "F:1: server.max_message_size: \"50XB\" is not a size; write a number with B, KB, KiB, MB, MiB, GB or GiB, from 64KiB to 2GiB")]

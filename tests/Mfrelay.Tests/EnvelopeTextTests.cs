@@ -27,6 +27,10 @@ public sealed class EnvelopeTextTests
         + "from a@example.org\nbody 1\nsmtputf8\nret 2\nenvid QQ314159\nto b@example.com\nnotify 6\norcpt rfc822;b@example.com\n"
         + "to \"a b\"@例え.jp\n";
 
+    [Fact]
+    public void An_arrival_beyond_the_calendar_is_damage_and_no_exception() =>
+        Assert.Null(EnvelopeText.Parse(Encoding.UTF8.GetBytes(FullText.Replace("1732427566123", "9223372036854775807", StringComparison.Ordinal))));
+
     private const string PlainText =
         "mfrelay-envelope 1\nid 0100000000000\narrival 1732427566123\nclient 192.0.2.9:40112\nhelo mail.example.org\nprotocol ESMTP\n"
         + "from \nto b@example.com\n";

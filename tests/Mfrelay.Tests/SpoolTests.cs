@@ -51,6 +51,32 @@ public sealed class SpoolTests : IDisposable
         Assert.All(_state.Sealed(), seal => Assert.NotNull(seal));
     }
 
+    [Theory]
+    [InlineData(int.MaxValue, 0L, 1)]
+    [InlineData(100, 1L << 40, 1)]
+    [InlineData(100, long.MaxValue - 60, 1)]
+    [InlineData(100, 100L, -1)]
+    public void A_record_with_impossible_lengths_is_damage_and_no_exception(int envelope, long data, int recipients)
+    {
+        QueueId segment = _state.Ids.Next();
+        byte[] bytes = new byte[SpoolFormat.SegmentHeaderLength + SpoolFormat.HeadLength];
+        SpoolFormat.WriteSegmentHeader(bytes, segment.Value, SpoolOwner.Server);
+        var head = new RecordHead { Kind = RecordKind.Message, EnvelopeLength = envelope, DataLength = data, Recipients = recipients, Id = segment };
+        head.Write(bytes.AsSpan(SpoolFormat.SegmentHeaderLength), segment.Value);
+        File.WriteAllBytes(Path.Combine(_state.Spool, SpoolFormat.SegmentName(segment.Value)), bytes);
+
+        ScannedRecord record = Assert.Single(SpoolScanner.Scan(_state.Spool, segment.Value, 0, checkData: true));
+        Assert.NotNull(record.Damage);
+        Assert.Equal(bytes.Length, record.End.Offset);
+        using var reader = new SpoolReader(_state.Spool);
+        var delivery = new Delivery
+        {
+            Id = segment, Position = new(segment.Value, SpoolFormat.SegmentHeaderLength), Size = 100, Arrival = default, ReversePath = "", Route = "", Recipients = [],
+        };
+        Assert.Null(reader.Open(delivery, out string? damage));
+        Assert.NotNull(damage);
+    }
+
     [Fact]
     public async Task Messages_that_wait_while_a_batch_is_written_share_the_next_sync()
     {
