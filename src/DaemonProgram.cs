@@ -40,11 +40,11 @@ internal static class DaemonProgram
         if (load.Settings is not { } settings)
         {
             foreach (ConfigError error in load.Errors)
-                await Console.Error.WriteLineAsync(error.ToString());
+                await ComplainAsync(error.ToString());
             return ConfigLoad.ExitCode;
         }
 
-        using MailLog log = MailLog.ToConsole(settings.Language);
+        using MailLog log = MailLog.Open(name, settings.Language, settings.LogLimit);
         try
         {
             MakeRunDirectory(settings.RunDirectory);
@@ -55,7 +55,7 @@ internal static class DaemonProgram
         }
         catch (Exception e) when (Cause(e) is { } cause)
         {
-            await Console.Error.WriteLineAsync($"{name}: {cause.Message}");
+            await ComplainAsync($"{name}: {cause.Message}");
             return cause is ListenException ? 69 : 73;
         }
         catch (Exception e)
@@ -86,6 +86,10 @@ internal static class DaemonProgram
         if (!string.Equals(before.RunDirectory, after.RunDirectory, StringComparison.Ordinal))
             yield return "run_directory";
     }
+
+    /// <summary>What keeps it from starting, so that "journalctl -p err" shows it too ("&lt;3&gt;": sd-daemon(3)).</summary>
+    private static Task ComplainAsync(string line) =>
+        Console.Error.WriteLineAsync(Environment.GetEnvironmentVariable("JOURNAL_STREAM") is null ? line : $"<3>{line.ReplaceLineEndings(" ")}");
 
     private static void MakeRunDirectory(string path)
     {

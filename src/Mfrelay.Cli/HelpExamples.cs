@@ -11,8 +11,14 @@ internal static class HelpExamples
     public static void AddExamples(this Command command, params (string Line, string Does)[] examples) =>
         command.Add(new HelpOption { Action = new HelpWithExamples(examples) });
 
+    /// <summary>What <see cref="AddExamples"/> was given: the manual has it too.</summary>
+    public static IEnumerable<(string Line, string Does)> ExamplesOf(Command command) =>
+        command.Options.Select(option => option.Action).OfType<HelpWithExamples>().SelectMany(help => help.Examples);
+
     private sealed class HelpWithExamples((string Line, string Does)[] examples) : SynchronousCommandLineAction
     {
+        public IReadOnlyList<(string Line, string Does)> Examples => examples;
+
         private readonly HelpAction _help = new();
 
         public override bool ClearsParseErrors => true;

@@ -54,6 +54,17 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
             return _health.GetValueOrDefault(server.Key)?.State == HealthState.Down || IsDrained(server);
     }
 
+    /// <summary>Addresses of what is on the list or drained, for the line of status.</summary>
+    public IReadOnlyList<string> Listed()
+    {
+        lock (_gate)
+        {
+            return [.. _health.Values.Where(health => health.State == HealthState.Down).Select(health => health.Address)
+                .Concat(_drains.Values.Where(drain => drain.Until > runner.Time.GetUtcNow()).Select(drain => $"{drain.Key} drained"))
+                .Distinct(StringComparer.Ordinal)];
+        }
+    }
+
     /// <summary>What the operator drains now, as the table has it.</summary>
     public void SetDrains(IReadOnlyList<Drain> drains)
     {

@@ -18,17 +18,34 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
     using IHost host = builder.Build();
     IHostApplicationLifetime lifetime = host.Services.GetRequiredService<IHostApplicationLifetime>();
 
+    ISystemdNotifier? notifier = host.Services.GetService<ISystemdNotifier>();
+    lifetime.ApplicationStopping.Register(() => notifier?.Notify(new ServiceState(ServiceNotice.ExtendStop(daemon.Settings.Client.ShutdownTimeout))));
+
+    await runner.OpenAsync();
     await host.StartAsync();
     daemon.Log.Started("mf-smtp-client");
     daemon.OnReload(
         async changed => $"rerouted={await runner.ReloadAsync(changed)}",
         DaemonProgram.NeedRestart,
-        host.Services.GetService<ISystemdNotifier>());
-    Task alerts = new AlertWatch(runner, directory).RunAsync(lifetime.ApplicationStopping);
+        notifier);
+    var watch = new AlertWatch(runner, directory);
+    Task alerts = watch.RunAsync(lifetime.ApplicationStopping);
     // A runner that fails ends the process, with an exit code that makes the service manager start it again.
     Task running = runner.RunAsync(lifetime.ApplicationStopping);
     _ = running.ContinueWith(_ => lifetime.StopApplication(), TaskScheduler.Default);
+    Task notices = notifier is null ? Task.CompletedTask : NoticeOf(notifier, runner, watch, daemon).RunAsync(lifetime.ApplicationStopping);
     await host.WaitForShutdownAsync();
     await running;
     await alerts;
+    await notices;
 });
+
+static ServiceNotice NoticeOf(ISystemdNotifier notifier, QueueRunner runner, AlertWatch alerts, Daemon daemon) => new(
+    state => notifier.Notify(new ServiceState(state)),
+    () => runner.IsAlive,
+    () =>
+    {
+        (QueueSummary? queue, IReadOnlyList<string> listed) = runner.Overview();
+        return ClientStatus.Of(queue, listed, alerts.Status, daemon.Log.Lost);
+    },
+    TimeProvider.System);

@@ -42,11 +42,13 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>Made for the first delivery by MX.</summary>
     private MxResolver? _mx;
 
-    private bool _hasNewSummary;
+    private bool _hasNewSummary = true;
+    private volatile QueueSummary? _summary;
+    private readonly Pulse _pulse;
 
     public QueueRunner(Settings settings, StateDirectory directory, MailLog log, TimeProvider time)
     {
-        (Settings, Log, Time) = (settings, log, time);
+        (Settings, Log, Time, _pulse) = (settings, log, time, new Pulse(time));
         _routes = new RouteTable(settings.MailServers);
         Store = new QueueStore(directory, () => _routes, log, time);
         Reader = new SpoolReader(directory.Spool);
@@ -71,11 +73,22 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     /// <summary>Attempts that still run are cut off.</summary>
     public CancellationToken Aborting => _aborting.Token;
 
-    /// <summary>Runs until cancelled; then lets running attempts end, within the limit.</summary>
-    public async Task RunAsync(CancellationToken cancel)
+    /// <summary>The loop that hands out mail turns.</summary>
+    public bool IsAlive => _pulse.IsFelt;
+
+    /// <summary>The queue and the mail servers that are sent nothing, for the line of status.</summary>
+    public (QueueSummary? Queue, IReadOnlyList<string> Listed) Overview() => (_summary, _checkList.Listed());
+
+    /// <summary>Reads what an earlier run left; the service is ready after this.</summary>
+    public async Task OpenAsync()
     {
         await _checkList.LoadAsync();
         await _postmaster.OpenAsync();
+    }
+
+    /// <summary>After <see cref="OpenAsync()"/>: runs until cancelled; then lets running attempts end, within the limit.</summary>
+    public async Task RunAsync(CancellationToken cancel)
+    {
         Task desk = WorkAtDeskAsync(_stopping.Token);
         await ReadNewAsync();
         Task listening = ListenAsync(_stopping.Token);
@@ -83,6 +96,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         Task reading = Task.CompletedTask;
         while (!cancel.IsCancellationRequested)
         {
+            _pulse.Beat();
             ReadTail();
             TimeSpan wait = ReleaseDue();
             ReadDue();
@@ -198,7 +212,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             if (!_hasNewSummary || !_loading.IsCompleted)
                 return;
             _hasNewSummary = false;
-            summary = new QueueSummary(Time.GetUtcNow(), _lastKey, _schedule.Summarize(_active.Values.Distinct().Select(hand => hand.Delivery)));
+            _summary = summary = new QueueSummary(Time.GetUtcNow(), _lastKey, _schedule.Summarize(_active.Values.Distinct().Select(hand => hand.Delivery)));
         }
         try
         {

@@ -7,7 +7,7 @@ internal sealed class Intake<T>
     private readonly object _gate = new();
     private List<T> _waiting = [];
     private bool _stopping;
-    private bool _poked;
+    private bool _woken;
 
     /// <summary>Nothing is added any more; what is there is still to be taken.</summary>
     public bool IsStopping
@@ -30,24 +30,24 @@ internal sealed class Intake<T>
         }
     }
 
-    /// <summary>Has the thread turn, with nothing to take if there is nothing.</summary>
-    public void Poke()
+    /// <summary>Lets the thread look, though there may be nothing.</summary>
+    public void Wake()
     {
         lock (_gate)
         {
-            _poked = true;
+            _woken = true;
             Monitor.Pulse(_gate);
         }
     }
 
-    /// <summary>Waits until there is something, the end, or a poke.</summary>
+    /// <summary>Waits until there is something, the end, or a wake.</summary>
     public void Wait()
     {
         lock (_gate)
         {
-            while (_waiting.Count == 0 && !_stopping && !_poked)
+            while (_waiting.Count == 0 && !_stopping && !_woken)
                 Monitor.Wait(_gate);
-            _poked = false;
+            _woken = false;
         }
     }
 

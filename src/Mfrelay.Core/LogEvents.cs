@@ -40,6 +40,9 @@ public static class LogEvents
     public static readonly LogEvent NeedsRestart = new("WARN_c307", ["keys"],
         "次の設定の変更は再起動後に有効になります。 {keys}", "A change of these settings takes effect at the next start. {keys}");
 
+    public static readonly LogEvent LogLinesLost = new("WARN_c391", ["count"],
+        "ログを{count}行出力できませんでした。", "{count} log lines were not written.");
+
     public static readonly LogEvent Unexpected = new("ERROR_c401", ["where", "error"],
         "予期しないエラーが発生しました。 {where}: {error}", "Unexpected error. {where}: {error}");
 
@@ -93,6 +96,10 @@ public static class LogEvents
 
     public static readonly LogEvent ConfigWarning = new("WARN_a318", ["warning"],
         "設定に関する警告です。 {warning}", "A warning about the config. {warning}");
+
+    public static readonly LogEvent SocketUnused = new("WARN_a391", ["socket"],
+        "mf-smtp-server.socketのソケットに対応するserver.listenの設定がありません。このアドレスへの接続には応答しません。 {socket}",
+        "No listener of the config is for this socket of mf-smtp-server.socket; connections to it are not answered. {socket}");
 
     // Health, mf-smtp-server (S3 to S6)
 

@@ -9,12 +9,13 @@ namespace Mfrelay.Core;
 
 /// <summary>
 /// Every line that an operator sees comes from a method here, and each method writes one entry of <see cref="LogEvents"/>.
-/// NLog carries it: to the journal with priorities when a service manager reads our output, to the console with a time otherwise.
+/// NLog carries it: to the journal with a field for each value when it reads our output, to the console with a time otherwise.
 /// </summary>
 public sealed class MailLog : IDisposable
 {
     private readonly LogFactory _factory;
     private readonly Logger _logger;
+    private JournalTarget? _journal;
     private volatile Language _language;
 
     private MailLog(LogFactory factory, Language language)
@@ -22,6 +23,32 @@ public sealed class MailLog : IDisposable
         _factory = factory;
         _logger = factory.GetLogger("mfrelay");
         _language = language;
+    }
+
+    /// <summary>Lines that did not reach the journal.</summary>
+    public long Lost => _journal?.Lost ?? 0;
+
+    /// <summary>The log of a daemon: the journal where there is one.</summary>
+    /// <param name="limit">Most lines of information that go to the journal in 30 s.</param>
+    public static MailLog Open(string name, Language language, int limit) =>
+        JournalTarget.IsThere() ? ToJournal(JournalTarget.SocketPath, name, language, limit, TimeProvider.System) : ToConsole(language);
+
+    /// <summary>A log to the journal at a socket. Who logs never waits: what the queue has no room for is counted.</summary>
+    internal static MailLog ToJournal(string path, string name, Language language, int limit, TimeProvider time)
+    {
+        var factory = new LogFactory();
+        var log = new MailLog(factory, language);
+        log._journal = new JournalTarget(path, name, limit, () => log.Language, time);
+        var queue = new AsyncTargetWrapper(log._journal, 50_000, AsyncTargetWrapperOverflowAction.Discard)
+        {
+            TimeToSleepBetweenBatches = 20, // as for the console
+            BatchSize = 500,
+        };
+        queue.LogEventDropped += (_, _) => log._journal.CountLost();
+        var config = new LoggingConfiguration(factory);
+        config.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, queue);
+        factory.Configuration = config;
+        return log;
     }
 
     /// <summary>Changed by a reload of the config.</summary>
@@ -64,6 +91,7 @@ public sealed class MailLog : IDisposable
     public void Started(string what) => Write(LogEvents.Started, what);
     public void Stopped(string what) => Write(LogEvents.Stopped, what);
     public void Listening(string address) => Write(LogEvents.Listening, address);
+    public void SocketUnused(string socket) => Write(LogEvents.SocketUnused, socket);
     public void DatabaseBroken(string file, string aside, string reason) => Write(LogEvents.DatabaseBroken, file, aside, reason);
     public void TableRebuilt(string file, int count) => Write(LogEvents.TableRebuilt, file, count);
     public void TableCaughtUp(string file, int count) => Write(LogEvents.TableCaughtUp, file, count);
@@ -164,8 +192,9 @@ public sealed class MailLog : IDisposable
             LogGrade.Warning => (NLog.LogLevel.Warn, "<4>"),
             LogGrade.Error => (NLog.LogLevel.Error, "<3>"),
         };
-        var entry = new LogEventInfo(level, _logger.Name, line);
-        entry.Properties["priority"] = priority;
+        var entry = new MailLogEntry(what, level, line, values.ToArray());
+        if (_journal is null)
+            entry.Properties["priority"] = priority;
         _logger.Log(entry);
     }
 

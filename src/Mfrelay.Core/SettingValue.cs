@@ -178,7 +178,8 @@ internal static class SettingValue
         SettingForm.OptionalName => "a domain name",
     };
 
-    private static string Wanted(Setting setting)
+    /// <summary>What one may write, in words: for errors and the manual.</summary>
+    public static string Wanted(Setting setting)
     {
         string range = Range(setting) is { Length: > 0 } words ? $", {words}" : "";
         Type type = setting.Type;

@@ -23,6 +23,10 @@ public sealed record Settings
     [Setting("Language of the health messages in the journal; their codes are the same in both")]
     public Language Language { get; init; } = Language.Ja;
 
+    /// <summary>Below LogRateLimitBurst of the units, so that the journal itself drops nothing.</summary>
+    [Setting("Most lines of information that each service writes to the journal in 30 s, warnings not counted; 0 is no limit", Min = "0", Max = "10000000")]
+    public int LogLimit { get; init; } = 150_000;
+
     [Setting("mf-smtp-server: accepting mail")]
     public ServerSettings Server { get; init; } = new();
 

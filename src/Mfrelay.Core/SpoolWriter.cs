@@ -28,6 +28,7 @@ public sealed class SpoolWriter : IDisposable
     private readonly long _segmentLimit;
     private readonly Thread _thread;
     private readonly Intake<IncomingMessage> _intake = new();
+    private readonly Pulse _pulse = new(TimeProvider.System);
 
     private SafeFileHandle? _handle;
     private long _segment;
@@ -54,6 +55,14 @@ public sealed class SpoolWriter : IDisposable
 
     public IncomingMessage NewMessage() => new(this);
 
+    /// <summary>Whether the thread turned lately; has it turn once more, so it must be asked every few seconds.</summary>
+    internal bool IsAlive()
+    {
+        bool alive = _pulse.IsFelt;
+        _intake.Wake();
+        return alive;
+    }
+
     internal static SpoolResult ResultOf(IOException e) => e.HResult is NoSpace or QuotaExceeded ? SpoolResult.Full : SpoolResult.Failed;
 
     /// <summary>A want that is over when somebody gives something back: room, file handles. Nothing is broken.</summary>
@@ -70,7 +79,7 @@ public sealed class SpoolWriter : IDisposable
         if (_sealWanted || Volatile.Read(ref _end) < SmallSegment)
             return;
         _sealWanted = true;
-        _intake.Poke();
+        _intake.Wake();
     }
 
     /// <summary>Writes what waits, seals the segment, ends the thread.</summary>
@@ -88,7 +97,8 @@ public sealed class SpoolWriter : IDisposable
         {
             _intake.Wait();
             batch = _intake.Take(batch, out stopping);
-            for (int i = 0; i < batch.Count;)
+            _pulse.Beat();
+            for (int i = 0; i < batch.Count; _pulse.Beat())
                 i += WriteSome(batch, i);
             batch.Clear();
             if (_sealWanted)

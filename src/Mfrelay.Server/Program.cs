@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Mfrelay;
 using Mfrelay.Core;
@@ -28,7 +27,9 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
     Volatile.Write(ref admission, new Admission(settings, health));
     using var services = new SmtpServices(() => Volatile.Read(ref admission), queue, daemon.Log, time);
 
-    await using WebApplication app = Build(settings, services);
+    ListenSockets sockets = ListenSockets.FromEnvironment();
+    await using WebApplication app = Build(settings, services, sockets);
+    ISystemdNotifier? notifier = app.Services.GetService<ISystemdNotifier>();
     daemon.OnReload(
         changed =>
         {
@@ -37,20 +38,28 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
             return Task.FromResult($"mail_server={changed.MailServers.Count}");
         },
         NeedRestart,
-        app.Services.GetService<ISystemdNotifier>());
+        notifier);
     app.Lifetime.ApplicationStarted.Register(() =>
     {
         foreach (ConfigError warning in daemon.Warnings)
             daemon.Log.ConfigWarning(warning);
         foreach (IPEndPoint address in settings.EndPoints)
             daemon.Log.Listening(address.ToString());
+        foreach (string unused in sockets.Unused)
+            daemon.Log.SocketUnused(unused);
         daemon.Log.Started("mf-smtp-server");
     });
     // Begun as soon as the signal comes: sessions end while Kestrel closes its listeners.
     Task? draining = null;
-    app.Lifetime.ApplicationStopping.Register(() => draining = services.StopAsync(daemon.Settings.Server.ShutdownTimeout));
+    app.Lifetime.ApplicationStopping.Register(() =>
+    {
+        notifier?.Notify(new ServiceState(ServiceNotice.ExtendStop(daemon.Settings.Server.ShutdownTimeout)));
+        draining = services.StopAsync(daemon.Settings.Server.ShutdownTimeout);
+    });
     await app.StartAsync();
+    Task notices = notifier is null ? Task.CompletedTask : NoticeOf(notifier, app, queue, health, daemon).RunAsync(app.Lifetime.ApplicationStopping);
     await app.WaitForShutdownAsync();
+    await notices;
     if (draining is not null)
         await draining;
 });
@@ -71,13 +80,25 @@ static async Task<bool> FirstRoundAsync(HealthMonitor health, Settings settings)
     return await Task.WhenAny(round, stop.Task) == round;
 }
 
-static WebApplication Build(Settings settings, SmtpServices services)
+// Progress is: the spool's thread turns, and every listener takes connections. A table that waits for room on the disk is no reason to end.
+static ServiceNotice NoticeOf(ISystemdNotifier notifier, WebApplication app, MailQueue queue, HealthMonitor health, Daemon daemon)
+{
+    AcceptWatch listeners = app.Services.GetRequiredService<AcceptWatch>();
+    return new ServiceNotice(
+        state => notifier.Notify(new ServiceState(state)),
+        () => queue.Spool.IsAlive() & listeners.AreAllAccepting(),
+        () => ServerStatus.Of(daemon.Settings, health.StateOf, daemon.Log.Lost),
+        TimeProvider.System);
+}
+
+static WebApplication Build(Settings settings, SmtpServices services, ListenSockets sockets)
 {
     WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
     builder.WebHost.UseKestrelCore();
     builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = settings.Server.ShutdownTimeout + TimeSpan.FromSeconds(3));
-    // 0.0.0.0 and [::] are two listeners: an IPv6 one does not take IPv4 as well.
-    builder.Services.Configure<SocketTransportOptions>(options => options.CreateBoundListenSocket = BindAlone);
+    builder.Services.Configure<SocketTransportOptions>(options => options.CreateBoundListenSocket = sockets.Take);
+    builder.Services.AddSingleton<AcceptWatch>();
+    builder.Services.AddSingleton<IConnectionListenerFactory>(services => services.GetRequiredService<AcceptWatch>());
     builder.WebHost.ConfigureKestrel(kestrel =>
     {
         kestrel.Limits.MaxConcurrentConnections = null;
@@ -94,24 +115,4 @@ static IEnumerable<string> NeedRestart(Settings before, Settings after)
         yield return "server.listen, listener.address";
     foreach (string key in DaemonProgram.NeedRestart(before, after))
         yield return key;
-}
-
-static Socket BindAlone(EndPoint endPoint)
-{
-    var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-    try
-    {
-        if (endPoint.AddressFamily == AddressFamily.InterNetworkV6)
-            socket.DualMode = false;
-        socket.Bind(endPoint);
-        return socket;
-    }
-    catch (SocketException e)
-    {
-        socket.Dispose();
-        throw new ListenException($"cannot listen on {endPoint}: {e.Message}. "
-            + (e.SocketErrorCode == SocketError.AddressAlreadyInUse
-                ? $"Another program has this port (ss -ltnp 'sport = :{((IPEndPoint)endPoint).Port}' shows which): stop it, or change server.listen"
-                : "Change server.listen, or give the service the right to bind it"), e);
-    }
 }

@@ -56,7 +56,7 @@ public sealed class ConfigSampleTests
     // "#key = value" and "#[[table]]"; a comment has a space after its "#", or nothing.
     private static bool IsCommentedSetting(string line) => line is ['#', not ' ', ..];
 
-    private static string RepositoryRoot()
+    internal static string RepositoryRoot()
     {
         string? directory = AppContext.BaseDirectory;
         while (directory is not null && !File.Exists(Path.Join(directory, "mfrelay.sln")))

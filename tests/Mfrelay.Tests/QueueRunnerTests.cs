@@ -181,7 +181,13 @@ public sealed class QueueRunnerTests : IAsyncDisposable
             ],
         };
         _runner = new QueueRunner(settings, _state.Directory, _state.Log, _clock);
-        _running = _runner.RunAsync(_stop.Token);
+        _running = RunAsync(_runner);
+    }
+
+    private async Task RunAsync(QueueRunner runner)
+    {
+        await runner.OpenAsync();
+        await runner.RunAsync(_stop.Token);
     }
 
     /// <summary>Lets time pass in steps small enough for every timer to find its moment.</summary>
