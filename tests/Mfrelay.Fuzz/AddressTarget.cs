@@ -17,7 +17,8 @@ internal static partial class AddressTarget
 
     public static FuzzTarget Target { get; } = new("address", Run, FuzzTarget.Words(
         "<", ">", "@", "<>", "\"", "\\", "\\\"", ":", ",@", "[127.0.0.1]", "[IPv6:2001:db8::1]", "[IPv6:::ffff:1.2.3.4]", ".", "..", "example.com", "postmaster",
-        "ü", "例え", " ", "\0", "%", "@a,@b:", new string('a', 64), new string('b', 255))) { MaxLength = 600 };
+        "ü", "例え", " ", "\0", "%", "@a,@b:", new string('a', 64), new string('b', 255)))
+    { MaxLength = 600 };
 
     public static void Run(ReadOnlySpan<byte> input)
     {

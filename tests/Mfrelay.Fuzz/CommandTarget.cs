@@ -17,10 +17,28 @@ internal static class CommandTarget
 
     private static readonly Dictionary<string, Verb> Verbs = new(StringComparer.Ordinal)
     {
-        ["EHLO"] = Verb.Ehlo, ["HELO"] = Verb.Helo, ["MAIL"] = Verb.Mail, ["RCPT"] = Verb.Rcpt, ["DATA"] = Verb.Data, ["BDAT"] = Verb.Bdat,
-        ["RSET"] = Verb.Rset, ["NOOP"] = Verb.Noop, ["VRFY"] = Verb.Vrfy, ["EXPN"] = Verb.Expn, ["HELP"] = Verb.Help, ["QUIT"] = Verb.Quit,
-        ["AUTH"] = Verb.Auth, ["STARTTLS"] = Verb.StartTls, ["XCLIENT"] = Verb.Xclient, ["TURN"] = Verb.NotImplemented, ["ETRN"] = Verb.NotImplemented,
-        ["SEND"] = Verb.NotImplemented, ["GET"] = Verb.NotSmtp, ["POST"] = Verb.NotSmtp, ["PUT"] = Verb.NotSmtp, ["CONNECT"] = Verb.NotSmtp,
+        ["EHLO"] = Verb.Ehlo,
+        ["HELO"] = Verb.Helo,
+        ["MAIL"] = Verb.Mail,
+        ["RCPT"] = Verb.Rcpt,
+        ["DATA"] = Verb.Data,
+        ["BDAT"] = Verb.Bdat,
+        ["RSET"] = Verb.Rset,
+        ["NOOP"] = Verb.Noop,
+        ["VRFY"] = Verb.Vrfy,
+        ["EXPN"] = Verb.Expn,
+        ["HELP"] = Verb.Help,
+        ["QUIT"] = Verb.Quit,
+        ["AUTH"] = Verb.Auth,
+        ["STARTTLS"] = Verb.StartTls,
+        ["XCLIENT"] = Verb.Xclient,
+        ["TURN"] = Verb.NotImplemented,
+        ["ETRN"] = Verb.NotImplemented,
+        ["SEND"] = Verb.NotImplemented,
+        ["GET"] = Verb.NotSmtp,
+        ["POST"] = Verb.NotSmtp,
+        ["PUT"] = Verb.NotSmtp,
+        ["CONNECT"] = Verb.NotSmtp,
         ["OPTIONS"] = Verb.NotSmtp,
     };
 

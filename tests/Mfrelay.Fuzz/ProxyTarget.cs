@@ -16,7 +16,8 @@ internal static class ProxyTarget
 {
     public static FuzzTarget Target { get; } = new("proxy", Run, [.. FuzzTarget.Words(
         "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "\r\n", "192.0.2.1 ", "2001:db8::1 ", "::ffff:192.0.2.1", "fe80::1%1", "65535", " 25\r\n",
-        "\r\n\r\n\0\r\nQUIT\n"), [0x21, 0x11, 0, 12], [0x21, 0x21, 0, 36], [0x20, 0, 0, 0], [0x21, 0x31, 0, 216]]) { MaxLength = 300 };
+        "\r\n\r\n\0\r\nQUIT\n"), [0x21, 0x11, 0, 12], [0x21, 0x21, 0, 36], [0x20, 0, 0, 0], [0x21, 0x31, 0, 216]])
+    { MaxLength = 300 };
 
     public static void Run(ReadOnlySpan<byte> input)
     {

@@ -71,7 +71,13 @@ public sealed class SpoolTests : IDisposable
         using var reader = new SpoolReader(_state.Spool);
         var delivery = new Delivery
         {
-            Id = segment, Position = new(segment.Value, SpoolFormat.SegmentHeaderLength), Size = 100, Arrival = default, ReversePath = "", Route = "", Recipients = [],
+            Id = segment,
+            Position = new(segment.Value, SpoolFormat.SegmentHeaderLength),
+            Size = 100,
+            Arrival = default,
+            ReversePath = "",
+            Route = "",
+            Recipients = [],
         };
         Assert.Null(reader.Open(delivery, out string? damage));
         Assert.NotNull(damage);
