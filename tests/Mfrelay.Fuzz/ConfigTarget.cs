@@ -31,7 +31,7 @@ internal static class ConfigTarget
             return;
         string shown = ConfigText.Of(settings);
         ConfigLoad again = Load(Encoding.UTF8.GetBytes(shown));
-        Oracle.Holds(again.Settings is not null, $"what \"config show\" writes can be read: {again.Errors.FirstOrDefault()}");
+        Oracle.Holds(again.Settings is not null, $"what \"config show\" writes can be read: {(again.Errors is [var first, ..] ? first : null)}");
         Oracle.Holds(ConfigText.Of(again.Settings!) == shown, "what \"config show\" writes is read as the same settings");
     }
 

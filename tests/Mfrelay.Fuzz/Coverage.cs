@@ -36,7 +36,7 @@ internal sealed unsafe class Coverage : IDisposable
     /// <summary>Pairs of branches seen so far.</summary>
     public int Edges { get; private set; }
 
-    public void Clear()
+    public static void Clear()
     {
         NativeMemory.Clear(Table, Size);
         SharpFuzz.Common.Trace.PrevLocation = 0;

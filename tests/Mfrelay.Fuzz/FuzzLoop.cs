@@ -69,7 +69,7 @@ internal sealed class FuzzLoop(FuzzTarget target, ulong seed, string findings) :
         var kept = new List<byte[]>();
         foreach (byte[] input in _corpus.OrderBy(input => input.Length))
         {
-            coverage.Clear();
+            Coverage.Clear();
             target.Run(input);
             if (coverage.Merge())
                 kept.Add(input);
@@ -88,7 +88,7 @@ internal sealed class FuzzLoop(FuzzTarget target, ulong seed, string findings) :
         byte[] parent = chance.Below(2) == 0 ? _corpus[chance.Below(_corpus.Count)] : _corpus[_corpus.Count - 1 - chance.Below(recent)];
         Chance again = chance;
         int known = _corpus.Count;
-        _coverage.Clear();
+        Coverage.Clear();
         for (int i = 0; i < Batch; i++)
             Execute(_mutator.Mutate(ref chance, _corpus, parent));
         if (batch % EveryInputAlone != 0 && !_coverage.HasNewEdge())
@@ -100,7 +100,7 @@ internal sealed class FuzzLoop(FuzzTarget target, ulong seed, string findings) :
 
     private void RunAlone(ReadOnlySpan<byte> input, bool keep = false)
     {
-        _coverage.Clear();
+        Coverage.Clear();
         Execute(input);
         if (_coverage.Merge() && keep)
             _corpus.Add(input.ToArray());
