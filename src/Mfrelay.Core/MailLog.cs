@@ -41,7 +41,7 @@ public sealed class MailLog : IDisposable
         log._journal = new JournalTarget(path, name, limit, () => log.Language, time);
         var queue = new AsyncTargetWrapper(log._journal, 50_000, AsyncTargetWrapperOverflowAction.Discard)
         {
-            TimeToSleepBetweenBatches = 20, // as for the console
+            TimeToSleepBetweenBatches = 1, // as for the console
             BatchSize = 500,
         };
         queue.LogEventDropped += (_, _) => log._journal.CountLost();
@@ -75,8 +75,7 @@ public sealed class MailLog : IDisposable
         var config = new LoggingConfiguration(factory);
         config.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, new AsyncTargetWrapper(console, 50_000, AsyncTargetWrapperOverflowAction.Block)
         {
-            // Long enough that under load many lines share a write: at 1 ms the timer was a tenth of all wake-ups.
-            TimeToSleepBetweenBatches = 20,
+            TimeToSleepBetweenBatches = 1, // more than 1, and NLog keeps its timer running with nothing to write
             BatchSize = 500,
         });
         factory.Configuration = config;
