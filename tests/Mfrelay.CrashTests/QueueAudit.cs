@@ -8,6 +8,9 @@ internal sealed class QueueAudit(string stateDirectory)
 {
     private readonly string _spool = Path.Join(stateDirectory, "queue", "smtp");
 
+    /// <summary>Times that this look at the table, and not a daemon, was the first to find it broken, and moved it aside.</summary>
+    public int MovedAside { get; private set; }
+
     /// <summary>Open recipients by the spool and the done journal. A file that goes meanwhile is looked for again.</summary>
     public HashSet<SettledRecipient> OpenBySpool()
     {
@@ -28,7 +31,7 @@ internal sealed class QueueAudit(string stateDirectory)
     public async Task<List<SettledRecipient>> OpenByTableAsync()
     {
         StateDirectory directory = StateDirectory.Open(stateDirectory);
-        using var log = MailLog.ToAction(Language.En, static (_, line) => Console.WriteLine($"    audit: {line}"));
+        using var log = MailLog.ToAction(Language.En, (_, line) => MovedAside += line.StartsWith("WARN_c301", StringComparison.Ordinal) ? 1 : 0);
         using var store = new QueueStore(directory, static () => new RouteTable([]), log, TimeProvider.System);
         IReadOnlyList<Delivery> rows = await store.RunAsync(static table => table.ReadAfter(0, int.MaxValue));
         return [.. rows.SelectMany(row => row.Recipients.Select(recipient => new SettledRecipient(row.Position, recipient.Ordinal)))];
