@@ -350,7 +350,7 @@ reboot() {
     end_sinks
     local i before
     for i in 1 2 3; do ok "mail $i waits in the queue" sent "token-reboot-$i" to@example.com; done
-    ok 'mfrelay queue shows three' queued 3
+    ok 'mfrelay queue shows three' within 10 queued 3
     before=$(box cat /proc/sys/kernel/random/boot_id)
     ok 'the machine reboots' ./box.sh reboot
     ok 'and comes up with both services' within 60 both_active
