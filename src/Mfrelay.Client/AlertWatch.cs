@@ -33,7 +33,7 @@ internal sealed class AlertWatch(QueueRunner runner, StateDirectory directory)
         {
             (QueueSummary? queue, IReadOnlyList<MailServerHealth> health) = await runner.Store.RunAsync(table => (table.ReadSummary(), table.ReadHealth()));
             (IReadOnlyList<Alert> raised, IReadOnlyList<Alert> cleared) =
-                _board.Look(new AlertFacts(runner.Time.GetUtcNow(), queue, health, directory.Root, Room()), rules);
+                _board.Look(new AlertFacts(runner.Time.GetUtcNow(), queue, health, directory.Root, directory.Room()), rules);
             Status = _board.Status;
             foreach (Alert alert in raised)
                 await TellAsync("raised", alert, rules, () => runner.Log.AlertRaised(alert), cancel);
@@ -43,18 +43,6 @@ internal sealed class AlertWatch(QueueRunner runner, StateDirectory directory)
         catch (Exception e) when (e is not OperationCanceledException)
         {
             runner.Log.Unexpected("alerts", e);
-        }
-    }
-
-    private long? Room()
-    {
-        try
-        {
-            return new DriveInfo(directory.Root).AvailableFreeSpace;
-        }
-        catch (IOException)
-        {
-            return null;
         }
     }
 

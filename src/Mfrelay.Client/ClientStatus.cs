@@ -6,8 +6,6 @@ namespace Mfrelay.Client;
 /// <summary>The line that "systemctl status mf-smtp-client" shows.</summary>
 internal static class ClientStatus
 {
-    private const int NamesShown = 5;
-
     /// <param name="queue">Null: not counted yet.</param>
     /// <param name="listed">Mail servers on the check list or drained.</param>
     /// <param name="alerts">"alerts: ..."; empty when all is well.</param>
@@ -18,11 +16,9 @@ internal static class ClientStatus
         string line = queue is null ? "queue: not counted yet" : string.Create(c, $"queue: {count} deliveries");
         if (held > 0)
             line += string.Create(c, $", {held} on hold");
-        line += listed.Count == 0
-            ? "; check list: empty"
-            : string.Create(c, $"; check list: {listed.Count} ({string.Join(", ", listed.Take(NamesShown))}{(listed.Count > NamesShown ? ", ..." : "")})");
+        line += listed.Count == 0 ? "; check list: empty" : string.Create(c, $"; check list: {listed.Count}{StatusText.Names(listed)}");
         if (alerts.Length > 0)
             line += $"; {alerts}";
-        return linesLost > 0 ? string.Create(c, $"{line}; log lines lost: {linesLost}") : line;
+        return line + StatusText.Lost(linesLost);
     }
 }

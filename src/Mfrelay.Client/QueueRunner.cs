@@ -296,6 +296,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private void Place(Delivery delivery, bool wasDue = false)
     {
         DateTimeOffset now = Time.GetUtcNow();
+        // No later than a failed attempt would be followed by the next: the clock may have been set back while this process was not running.
         if (delivery.Hold || (!wasDue && delivery.Order == Order.None && delivery.NextAttempt > now))
             _schedule.Add(_schedule.Entry(delivery), Earlier(delivery.NextAttempt, now + RetrySchedule.LongestWait(Settings.Client)));
         else
@@ -303,7 +304,6 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         _hasNewSummary = true;
     }
 
-    /// <summary>No later than a failed attempt would be followed by the next: the clock may have been set back while this process was not running.</summary>
     private static DateTimeOffset Earlier(DateTimeOffset a, DateTimeOffset b) => a < b ? a : b;
 
     /// <summary>

@@ -39,15 +39,7 @@ public sealed class MailLog : IDisposable
         var factory = new LogFactory();
         var log = new MailLog(factory, language);
         log._journal = new JournalTarget(path, name, limit, () => log.Language, time);
-        var queue = new AsyncTargetWrapper(log._journal, 50_000, AsyncTargetWrapperOverflowAction.Discard)
-        {
-            TimeToSleepBetweenBatches = 1, // as for the console
-            BatchSize = 500,
-        };
-        queue.LogEventDropped += (_, _) => log._journal.CountLost();
-        var config = new LoggingConfiguration(factory);
-        config.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, queue);
-        factory.Configuration = config;
+        Attach(factory, log._journal, AsyncTargetWrapperOverflowAction.Discard).LogEventDropped += (_, _) => log._journal.CountLost();
         return log;
     }
 
@@ -72,14 +64,22 @@ public sealed class MailLog : IDisposable
             Encoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false),
         };
         var factory = new LogFactory();
-        var config = new LoggingConfiguration(factory);
-        config.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, new AsyncTargetWrapper(console, 50_000, AsyncTargetWrapperOverflowAction.Block)
+        Attach(factory, console, AsyncTargetWrapperOverflowAction.Block);
+        return new MailLog(factory, language);
+    }
+
+    /// <summary>Puts a queue in front of a target, and a thread of NLog's between them.</summary>
+    private static AsyncTargetWrapper Attach(LogFactory factory, Target target, AsyncTargetWrapperOverflowAction whenFull)
+    {
+        var queue = new AsyncTargetWrapper(target, 50_000, whenFull)
         {
             TimeToSleepBetweenBatches = 1, // more than 1, and NLog keeps its timer running with nothing to write
             BatchSize = 500,
-        });
+        };
+        var config = new LoggingConfiguration(factory);
+        config.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, queue);
         factory.Configuration = config;
-        return new MailLog(factory, language);
+        return queue;
     }
 
     /// <summary>A log that hands each line to an action at once: for whoever shows lines in another way.</summary>

@@ -19,6 +19,19 @@ public sealed class StateDirectory
     public string Database => Path.Combine(Root, "mfrelay.db");
     public string Spool => Path.Combine(Root, "queue", "smtp");
 
+    /// <summary>Octets that its file system has left; null when that cannot be told.</summary>
+    public long? Room()
+    {
+        try
+        {
+            return new DriveInfo(Root).AvailableFreeSpace;
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>
     /// Opens the directory, making what is missing. Throws <see cref="StateException"/> with a text for the operator when the
     /// directory cannot be used: no rights, a file in its place, written by a newer version.

@@ -1,7 +1,9 @@
+using Mfrelay.Core;
+
 namespace Mfrelay.Server;
 
 /// <summary>How much room the file system of the queue has, as of a moment ago: asked with every MAIL, looked at ten times a second.</summary>
-internal sealed class FreeSpace(string directory, TimeProvider time)
+internal sealed class FreeSpace(StateDirectory directory, TimeProvider time)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
 
@@ -15,21 +17,9 @@ internal sealed class FreeSpace(string directory, TimeProvider time)
             if (Volatile.Read(ref _octets) < 0 || time.GetElapsedTime(Volatile.Read(ref _looked)) >= Interval)
             {
                 Volatile.Write(ref _looked, time.GetTimestamp());
-                Volatile.Write(ref _octets, Look());
+                Volatile.Write(ref _octets, directory.Room() ?? long.MaxValue); // not told: the write will tell
             }
             return Volatile.Read(ref _octets);
-        }
-    }
-
-    private long Look()
-    {
-        try
-        {
-            return new DriveInfo(directory).AvailableFreeSpace;
-        }
-        catch (IOException)
-        {
-            return long.MaxValue; // the write will tell
         }
     }
 }

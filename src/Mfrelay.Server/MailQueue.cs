@@ -24,7 +24,7 @@ internal sealed class MailQueue : IDisposable
         (Store, _runDirectory, _end) = (store, runDirectory, mark);
         _durable = new DurableEnd(directory.Spool);
         _timer = time.CreateTimer(static queue => ((MailQueue)queue!).Index(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        FreeSpace = new FreeSpace(directory.Root, time);
+        FreeSpace = new FreeSpace(directory, time);
         Ids = new QueueIdSource(time, highest);
         Spool = new SpoolWriter(directory.Spool, SpoolOwner.Server, Ids, Durable);
     }

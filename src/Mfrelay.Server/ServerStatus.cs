@@ -6,16 +6,12 @@ namespace Mfrelay.Server;
 /// <summary>The line that "systemctl status mf-smtp-server" shows.</summary>
 internal static class ServerStatus
 {
-    private const int NamesShown = 5;
-
     public static string Of(Settings settings, Func<MailServer, HealthState> stateOf, long linesLost)
     {
         MailServer[] watched = [.. settings.MailServers.Where(server => !server.IsMx)];
         string[] down = [.. watched.Where(server => stateOf(server) != HealthState.Reached).Select(server => server.Address).Distinct(StringComparer.Ordinal)];
-        string line = string.Create(CultureInfo.InvariantCulture,
-            $"listening on {string.Join(", ", settings.EndPoints)}; mail servers: {watched.Length} registered, {down.Length} not reached");
-        if (down.Length > 0)
-            line += $" ({string.Join(", ", down.Take(NamesShown))}{(down.Length > NamesShown ? ", ..." : "")})";
-        return linesLost > 0 ? string.Create(CultureInfo.InvariantCulture, $"{line}; log lines lost: {linesLost}") : line;
+        return string.Create(CultureInfo.InvariantCulture,
+            $"listening on {string.Join(", ", settings.EndPoints)}; mail servers: {watched.Length} registered, {down.Length} not reached")
+            + StatusText.Names(down) + StatusText.Lost(linesLost);
     }
 }

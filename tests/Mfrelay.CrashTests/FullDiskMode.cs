@@ -11,33 +11,16 @@ internal static class FullDiskMode
     public static async Task<bool> RunAsync(Amount amount)
     {
         string mounted = "";
-        try
+        using var trial = new Trial("full disk", amount.Seed, root =>
         {
-            using var trial = new Trial("full disk", amount.Seed, root =>
-            {
-                mounted = Path.Join(root, "small");
-                Disk.MountMemory(mounted, "44m");
-                return mounted;
-            }, server: "min_free_space = \"24MiB\"", maxSize: 300_000);
-            try
-            {
-                await trial.Pair.StartAsync();
-                for (int round = 0; round < amount.Rounds; round++)
-                    await RoundAsync(trial, mounted, round);
-                return await trial.FinishAsync(amount.Rounds, $", refused {trial.Source.Refused}, waited for room {trial.Pair.Count("WARN_c305") + trial.Pair.Count("WARN_b107")}");
-            }
-            finally
-            {
-                trial.Pair.Dispose();
-                Disk.TryUnmount(mounted);
-                mounted = "";
-            }
-        }
-        finally
-        {
-            if (mounted.Length > 0)
-                Disk.TryUnmount(mounted);
-        }
+            mounted = Path.Join(root, "small");
+            Disk.MountMemory(mounted, "44m");
+            return (mounted, () => Disk.TryUnmount(mounted));
+        }, server: "min_free_space = \"24MiB\"", maxSize: 300_000);
+        await trial.Pair.StartAsync();
+        for (int round = 0; round < amount.Rounds; round++)
+            await RoundAsync(trial, mounted, round);
+        return await trial.FinishAsync(amount.Rounds, $", refused {trial.Source.Refused}, waited for room {trial.Pair.Count("WARN_c305") + trial.Pair.Count("WARN_b107")}");
     }
 
     private static async Task RoundAsync(Trial trial, string mounted, int round)

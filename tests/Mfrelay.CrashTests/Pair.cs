@@ -1,6 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
-using System.Security.Cryptography;
 using Mfrelay.IntegrationTests;
 
 namespace Mfrelay.CrashTests;
@@ -16,7 +14,7 @@ internal sealed class Pair : IDisposable
     public Pair(string root, string stateDirectory, IPEndPoint target, string server = "")
     {
         StateDirectory = stateDirectory;
-        EndPoint = FreeEndPoint();
+        EndPoint = Loopback.FreeEndPoint();
         ConfigFile = Path.Join(root, "mfrelay.toml");
         File.WriteAllText(ConfigFile, $"""
             host_name = "relay.example"
@@ -131,13 +129,5 @@ internal sealed class Pair : IDisposable
                 return word.TrimEnd(':');
         }
         return "";
-    }
-
-    private static IPEndPoint FreeEndPoint()
-    {
-        var address = new IPAddress([127, (byte)RandomNumberGenerator.GetInt32(1, 255), (byte)RandomNumberGenerator.GetInt32(256), (byte)RandomNumberGenerator.GetInt32(1, 255)]);
-        using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        probe.Bind(new IPEndPoint(address, 0));
-        return (IPEndPoint)probe.LocalEndPoint!;
     }
 }

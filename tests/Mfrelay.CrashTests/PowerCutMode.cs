@@ -18,44 +18,31 @@ internal static class PowerCutMode
 
     private static async Task<bool> RunAsync(Amount amount, bool withoutSync)
     {
-        Disk? disk = null;
-        try
+        Disk disk = null!;
+        using var trial = new Trial(withoutSync ? "power cut without fsync" : "power cut", amount.Seed, root =>
         {
-            using var trial = new Trial(withoutSync ? "power cut without fsync" : "power cut", amount.Seed,
-                root => (disk = new Disk(root)).Root, withoutSync: withoutSync, laterEvery: 2);
-            try
-            {
-                await trial.Pair.StartAsync();
-                for (int round = 0; round < amount.Rounds; round++)
-                {
-                    trial.Target.PutsOff = true;
-                    trial.BeginLoad();
-                    await trial.PauseAsync(100, 1500);
-                    (long from, long to) = disk!.Picture();
-                    await Task.WhenAll(trial.Pair.KillServerAsync(), trial.Pair.KillClientAsync(trial.Ledger));
-                    await trial.EndLoadAsync();
-                    // What the target still had to read.
-                    await Task.Delay(100);
-                    trial.Ledger.PowerCut(from, to);
-                    disk.UsePicture();
-                    trial.Target.PutsOff = false;
-                    await trial.Pair.StartAsync();
-                    await trial.DrainAsync();
-                    if (withoutSync && trial.Ledger.Judge().Lost > 0)
-                        break;
-                }
-                return await trial.FinishAsync(amount.Rounds, expectEmpty: !withoutSync);
-            }
-            finally
-            {
-                trial.Pair.Dispose();
-                disk?.Dispose();
-                disk = null;
-            }
-        }
-        finally
+            disk = new Disk(root);
+            return (disk.Root, disk.Dispose);
+        }, withoutSync: withoutSync, laterEvery: 2);
+        await trial.Pair.StartAsync();
+        for (int round = 0; round < amount.Rounds; round++)
         {
-            disk?.Dispose();
+            trial.Target.PutsOff = true;
+            trial.BeginLoad();
+            await trial.PauseAsync(100, 1500);
+            (long from, long to) = disk.Picture();
+            await Task.WhenAll(trial.Pair.KillServerAsync(), trial.Pair.KillClientAsync(trial.Ledger));
+            await trial.EndLoadAsync();
+            // What the target still had to read.
+            await Task.Delay(100);
+            trial.Ledger.PowerCut(from, to);
+            disk.UsePicture();
+            trial.Target.PutsOff = false;
+            await trial.Pair.StartAsync();
+            await trial.DrainAsync();
+            if (withoutSync && trial.Ledger.Judge().Lost > 0)
+                break;
         }
+        return await trial.FinishAsync(amount.Rounds, expectEmpty: !withoutSync);
     }
 }

@@ -13,11 +13,12 @@ internal sealed class Trial : IDisposable
     private readonly string _name;
     private readonly long _began = Stopwatch.GetTimestamp();
     private readonly List<string> _wrong = [];
+    private readonly Action _unmount = static () => { };
     private Task _load = Task.CompletedTask;
     private CancellationTokenSource _stop = new();
 
-    /// <param name="mount">Puts a file system at the directory for the state; null: none of its own.</param>
-    public Trial(string name, int seed, Func<string, string>? mount = null, string server = "", bool withoutSync = false, int laterEvery = 0,
+    /// <param name="mount">Mounts a file system below the directory it is given, for the state; null: none of its own.</param>
+    public Trial(string name, int seed, Func<string, (string Path, Action Unmount)>? mount = null, string server = "", bool withoutSync = false, int laterEvery = 0,
         int maxSize = 2_000_000, bool keepLines = true)
     {
         _name = name;
@@ -25,7 +26,10 @@ internal sealed class Trial : IDisposable
         Root = Directory.CreateTempSubdirectory("mfrelay-crash-").FullName;
         Target = new Target(Ledger);
         Target.Start();
-        Pair = new Pair(Root, Path.Join(mount?.Invoke(Root) ?? Root, "state"), Target.EndPoint, server) { WithoutSync = withoutSync, KeepLines = keepLines };
+        string path = Root;
+        if (mount is not null)
+            (path, _unmount) = mount(Root);
+        Pair = new Pair(Root, Path.Join(path, "state"), Target.EndPoint, server) { WithoutSync = withoutSync, KeepLines = keepLines };
         Source = new Source(Pair.EndPoint, Ledger, seed) { LaterEvery = laterEvery, MaxSize = maxSize };
         Audit = new QueueAudit(Pair.StateDirectory);
     }
@@ -122,6 +126,7 @@ internal sealed class Trial : IDisposable
     public void Dispose()
     {
         Pair.Dispose();
+        _unmount();
         Target.Dispose();
         if (_wrong.Count > 0 && Environment.GetEnvironmentVariable("MFRELAY_KEEP") is { Length: > 0 })
             Console.WriteLine($"    kept: {Root}");

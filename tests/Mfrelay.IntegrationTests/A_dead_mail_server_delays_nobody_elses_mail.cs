@@ -7,7 +7,7 @@ namespace Mfrelay.IntegrationTests;
 public sealed class A_dead_mail_server_delays_nobody_elses_mail : IAsyncDisposable
 {
     private readonly Sink _sink = new();
-    private readonly TcpListener _silent = new(Relay.FreeEndPoint());
+    private readonly TcpListener _silent = new(Loopback.FreeEndPoint());
     private readonly Relay _relay;
 
     public A_dead_mail_server_delays_nobody_elses_mail() => _relay = new Relay(_sink.EndPoint);

@@ -109,7 +109,7 @@ public sealed class Bad_input_ends_with_an_exit_code_and_a_reason
         Daemon server = await relay.StartServerAsync();
         Daemon client = await relay.StartClientAsync();
         string text = Files.Read(relay.ConfigFile);
-        relay.WriteConfig(text.Replace($"\"{relay.EndPoint}\"", $"\"{Relay.FreeEndPoint()}\"", StringComparison.Ordinal));
+        relay.WriteConfig(text.Replace($"\"{relay.EndPoint}\"", $"\"{Loopback.FreeEndPoint()}\"", StringComparison.Ordinal));
         await AssertEndsAsync(name, relay, 73, relay.StateDirectory);
 
         await relay.SendAsync("first");

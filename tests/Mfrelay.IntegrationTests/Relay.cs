@@ -1,7 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
-using System.Security.Cryptography;
 using Xunit;
 
 namespace Mfrelay.IntegrationTests;
@@ -22,7 +20,7 @@ internal sealed class Relay : IAsyncDisposable
     public Relay(IPEndPoint downstream, string server = "", string client = "", string domain = "*", string? stateDirectory = null)
     {
         StateDirectory = stateDirectory ?? PathOf("state");
-        EndPoint = FreeEndPoint();
+        EndPoint = Loopback.FreeEndPoint();
         WriteConfig($"""
             host_name = "relay.example"
             state_directory = "{StateDirectory}"
@@ -49,15 +47,6 @@ internal sealed class Relay : IAsyncDisposable
     public string ConfigFile => PathOf("mfrelay.toml");
     public string Database => Path.Join(StateDirectory, "mfrelay.db");
     public string DatabaseLog => Path.Join(StateDirectory, "mfrelay-log.db");
-
-    /// <summary>An address of 127.0.0.0/8 by chance, and a port that is free there. Connections go out from 127.0.0.1, so nobody takes it.</summary>
-    public static IPEndPoint FreeEndPoint()
-    {
-        var address = new IPAddress([127, (byte)RandomNumberGenerator.GetInt32(1, 255), (byte)RandomNumberGenerator.GetInt32(256), (byte)RandomNumberGenerator.GetInt32(1, 255)]);
-        using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        probe.Bind(new IPEndPoint(address, 0));
-        return (IPEndPoint)probe.LocalEndPoint!;
-    }
 
     public string PathOf(string name) => Path.Join(_directory.FullName, name);
 

@@ -20,7 +20,7 @@ internal sealed class Sink : IDisposable
 
     public Sink(bool started = true)
     {
-        EndPoint = Relay.FreeEndPoint();
+        EndPoint = Loopback.FreeEndPoint();
         if (started)
             Start();
     }

@@ -11,7 +11,7 @@ public sealed class The_server_listens_on_several_addresses
     {
         using var sink = new Sink();
         await using var relay = new Relay(sink.EndPoint);
-        IPEndPoint second = Relay.FreeEndPoint();
+        IPEndPoint second = Loopback.FreeEndPoint();
         IPEndPoint third = FreeIPv6();
         string text = Files.Read(relay.ConfigFile);
         relay.WriteConfig(text.Replace($"\"{relay.EndPoint}\"", $"\"{relay.EndPoint}\", \"{second}\", \"{third}\"", StringComparison.Ordinal));

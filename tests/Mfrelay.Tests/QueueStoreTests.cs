@@ -138,12 +138,10 @@ public sealed class QueueStoreTests : IDisposable
         var random = new Random(20261124);
         for (int round = 0; round < 25; round++)
         {
-            WhileNobodyHasItOpen(() =>
+            ChangeDatabase(bytes =>
             {
-                byte[] bytes = File.ReadAllBytes(_state.Directory.Database);
                 for (int i = 0; i < 200; i++)
                     bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
-                File.WriteAllBytes(_state.Directory.Database, bytes);
             });
             // Whether LiteDB notices is chance; that the store answers is not.
             await store.RunAsync(table =>
@@ -167,12 +165,10 @@ public sealed class QueueStoreTests : IDisposable
         var random = new Random(52);
         for (int round = 0; round < 40; round++)
         {
-            WhileNobodyHasItOpen(() =>
+            ChangeDatabase(bytes =>
             {
-                byte[] bytes = File.ReadAllBytes(_state.Directory.Database);
                 int pages = bytes.Length / CheckedPages.PageSize;
                 Array.Copy(bytes, random.Next(pages) * CheckedPages.PageSize, bytes, random.Next(pages) * CheckedPages.PageSize, CheckedPages.PageSize);
-                File.WriteAllBytes(_state.Directory.Database, bytes);
             });
             IReadOnlyList<Delivery> rows = await store.RunAsync(table => table.ReadAfter(0, 1000))
                 .WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
@@ -280,6 +276,13 @@ public sealed class QueueStoreTests : IDisposable
         lease.Enter();
         act();
     }
+
+    private void ChangeDatabase(Action<byte[]> change) => WhileNobodyHasItOpen(() =>
+    {
+        byte[] bytes = File.ReadAllBytes(_state.Directory.Database);
+        change(bytes);
+        File.WriteAllBytes(_state.Directory.Database, bytes);
+    });
 
     private void Damage(string how)
     {
