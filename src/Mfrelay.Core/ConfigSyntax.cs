@@ -29,7 +29,7 @@ internal static class ConfigSyntax
             return null;
         }
         if (!document.HasErrors)
-            return TableOf(document, file);
+            return TableOf(document, file, errors);
         errors.AddRange(document.Diagnostics
             .Where(diagnostic => diagnostic.Kind == DiagnosticMessageKind.Error)
             .GroupBy(diagnostic => diagnostic.Span.Start.Line)
@@ -61,33 +61,37 @@ internal static class ConfigSyntax
             ? $"not TOML: {message}; write texts, sizes and durations in quotes, and one setting per line"
             : $"not TOML: {message}";
 
-    private static ConfigTable TableOf(DocumentSyntax document, string file)
+    /// <summary>What the library lets through although it contradicts itself (a key that is a value and a table) is an error, and left out.</summary>
+    private static ConfigTable? TableOf(DocumentSyntax document, string file, List<ConfigError> errors)
     {
+        int before = errors.Count;
         var root = new ConfigTable(new(file, 1));
-        AddAll(root, document.KeyValues, file);
+        AddAll(root, document.KeyValues, file, errors);
         foreach (TableSyntaxBase table in document.Tables)
         {
             string[] path = PathOf(table.Name!);
             ConfigPlace place = PlaceOf(table, file);
-            ConfigTable parent = Descend(root, path.AsSpan(0, path.Length - 1), place);
-            ConfigTable added = table is TableArraySyntax ? AddItem(parent, path[^1], place) : Descend(parent, path.AsSpan(path.Length - 1), place);
-            AddAll(added, table.Items, file);
+            ConfigTable parent = Descend(root, path.AsSpan(0, path.Length - 1), place, errors);
+            ConfigTable added = table is TableArraySyntax
+                ? AddItem(parent, path[^1], place, errors)
+                : Descend(parent, path.AsSpan(path.Length - 1), place, errors);
+            AddAll(added, table.Items, file, errors);
         }
-        return root;
+        return errors.Count == before ? root : null;
     }
 
-    private static void AddAll(ConfigTable table, IEnumerable<KeyValueSyntax> entries, string file)
+    private static void AddAll(ConfigTable table, IEnumerable<KeyValueSyntax> entries, string file, List<ConfigError> errors)
     {
         foreach (KeyValueSyntax entry in entries)
         {
             string[] path = PathOf(entry.Key!);
             ConfigPlace place = PlaceOf(entry.Key!, file);
-            Descend(table, path.AsSpan(0, path.Length - 1), place).Add(path[^1], NodeOf(entry.Value!, file));
+            Descend(table, path.AsSpan(0, path.Length - 1), place, errors).Add(path[^1], NodeOf(entry.Value!, file, errors));
         }
     }
 
     // The table that a path names, made where it is not there; of an array of tables, its last one (TOML 1.0 "Array of Tables").
-    private static ConfigTable Descend(ConfigTable table, ReadOnlySpan<string> path, ConfigPlace place)
+    private static ConfigTable Descend(ConfigTable table, ReadOnlySpan<string> path, ConfigPlace place, List<ConfigError> errors)
     {
         foreach (string key in path)
         {
@@ -96,32 +100,41 @@ internal static class ConfigSyntax
             // "a = []" and then "[a.b]": the table becomes an item of the wrong kind, which the binder reports.
             if (node is ConfigArray { Items.Count: 0 } empty)
                 empty.Items.Add(new ConfigTable(place));
-            table = (ConfigTable)(node is ConfigArray array ? array.Items[^1] : node);
+            table = node as ConfigTable ?? (node as ConfigArray)?.Items[^1] as ConfigTable ?? Contradiction(key, node, place, errors);
         }
         return table;
     }
 
-    private static ConfigTable AddItem(ConfigTable parent, string key, ConfigPlace place)
+    private static ConfigTable AddItem(ConfigTable parent, string key, ConfigPlace place, List<ConfigError> errors)
     {
-        if (parent.Find(key) is not { } array)
-            parent.Add(key, array = new ConfigArray(place));
+        if (parent.Find(key) is not { } node)
+            parent.Add(key, node = new ConfigArray(place));
+        if (node is not ConfigArray array)
+            return Contradiction(key, node, place, errors);
         var item = new ConfigTable(place);
-        ((ConfigArray)array).Items.Add(item);
+        array.Items.Add(item);
         return item;
     }
 
-    private static ConfigNode NodeOf(ValueSyntax value, string file)
+    // A table that belongs to nothing takes what follows.
+    private static ConfigTable Contradiction(string key, ConfigNode earlier, ConfigPlace place, List<ConfigError> errors)
+    {
+        errors.Add(new(place.File, place.Line, key, $"not TOML: it is something else on line {earlier.Place.Line}; remove one of the two"));
+        return new ConfigTable(place);
+    }
+
+    private static ConfigNode NodeOf(ValueSyntax value, string file, List<ConfigError> errors)
     {
         ConfigPlace place = PlaceOf(value, file);
         switch (value)
         {
             case ArraySyntax array:
                 var list = new ConfigArray(place);
-                list.Items.AddRange(array.Items.Select(item => NodeOf(item.Value!, file)));
+                list.Items.AddRange(array.Items.Select(item => NodeOf(item.Value!, file, errors)));
                 return list;
             case InlineTableSyntax inline:
                 var table = new ConfigTable(place);
-                AddAll(table, inline.Items.Select(item => item.KeyValue!), file);
+                AddAll(table, inline.Items.Select(item => item.KeyValue!), file, errors);
                 return table;
             default:
                 return new ConfigScalar(place, ScalarOf(value), value.ToString().Trim());

@@ -4,7 +4,6 @@ using System.CommandLine;
 using System.Text.Json;
 using cli::Mfrelay.Cli;
 using Mfrelay.Core;
-using Microsoft.Extensions.Time.Testing;
 
 namespace Mfrelay.Tests;
 
@@ -38,7 +37,7 @@ internal sealed class CommandRun : IDisposable
     public string State { get; }
     public string RunDirectory { get; }
     public Dictionary<string, string> Environment { get; } = new(StringComparer.Ordinal);
-    public TimeProvider Time { get; init; } = new FakeTimeProvider(Now);
+    public TimeProvider Time { get; init; } = new VirtualTime(Now);
 
     /// <summary>What somebody types at a terminal; null: nobody is there.</summary>
     public string? Typed { get; set; }

@@ -75,6 +75,7 @@ public sealed class ConfigErrorTests
     [InlineData("[[server]]", "F:1: server: [[...]] is an array of tables; write [server], and the settings below it")]
     [InlineData("[mail_server]", "F:1: mail_server: this is a table; write [[mail_server]], once for each, and the settings below it")]
     [InlineData("mail_server = [1]", "F:1: mail_server: [...] is a list; write [[mail_server]], once for each, and the settings below it")]
+    [InlineData("[[mail_server]]\nhost = \"mx.example\"\n[mail_server.host]\nport = 25", "F:3: host: not TOML: it is something else on line 2; remove one of the two")]
     public void A_wrong_value_is_shown_with_what_is_allowed(string text, string error) => Assert.Equal([error], ConfigDirectory.Errors(text));
 
     [Theory]

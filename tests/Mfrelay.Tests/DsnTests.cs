@@ -3,7 +3,6 @@ using FsCheck;
 using FsCheck.Fluent;
 using Mfrelay.Client;
 using Mfrelay.Core;
-using Microsoft.Extensions.Time.Testing;
 using MimeKit;
 using Xunit;
 using Outcome = Mfrelay.Client.Outcome;
@@ -244,7 +243,7 @@ public sealed class DsnTests
     private static DsnMail Write(DsnStyle style, Envelope envelope, string mail, params DsnRecipient[] recipients)
     {
         using SpooledMessage message = Sending.Message(envelope, mail);
-        return new DsnWriter(style, new FakeTimeProvider(Noon)).Write(new QueueId(2), message, recipients);
+        return new DsnWriter(style, new VirtualTime(Noon)).Write(new QueueId(2), message, recipients);
     }
 
     private static MimeMessage Parse(DsnMail mail)

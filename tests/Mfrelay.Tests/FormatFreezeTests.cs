@@ -16,7 +16,7 @@ public sealed class FormatFreezeTests : IDisposable
     [Fact]
     public async Task Segment()
     {
-        var time = new Microsoft.Extensions.Time.Testing.FakeTimeProvider(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
+        var time = new VirtualTime(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
         using (var writer = new SpoolWriter(_state.Spool, SpoolOwner.Client, new QueueIdSource(time), _ => { }))
         using (IncomingMessage message = writer.NewMessage())
         {

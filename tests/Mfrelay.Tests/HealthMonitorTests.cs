@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using Mfrelay.Core;
 using Mfrelay.Server;
-using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -9,7 +8,7 @@ namespace Mfrelay.Tests;
 /// <summary>The loop around the state machine of the checks, with hours of virtual time: real store, real log, a probe that the test answers.</summary>
 public sealed class HealthMonitorTests : IAsyncDisposable
 {
-    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
+    private readonly VirtualTime _time = new(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("mfrelay-");
     private readonly ConcurrentQueue<string> _lines = new();
     private readonly ConcurrentQueue<string> _probes = new();

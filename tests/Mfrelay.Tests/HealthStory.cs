@@ -1,6 +1,5 @@
 using System.Globalization;
 using Mfrelay.Core;
-using Microsoft.Extensions.Time.Testing;
 
 namespace Mfrelay.Tests;
 
@@ -14,7 +13,7 @@ internal sealed class HealthStory
     public static readonly Announcement Announced = new("PIPELINING SIZE", 1000);
     public static readonly MailServer MailServer = new() { Domain = "example.com", Host = "192.168.0.1" };
 
-    private readonly FakeTimeProvider _time = new(Midnight);
+    private readonly VirtualTime _time = new(Midnight);
     private readonly MailLog _log;
 
     public HealthStory(HealthOwner owner)
@@ -48,12 +47,12 @@ internal sealed class HealthStory
         while (Health.NextCheck <= end)
         {
             if (Health.NextCheck > Now)
-                _time.SetUtcNow(Health.NextCheck);
+                _time.AdvanceTo(Health.NextCheck);
             Checks.Add(Clock);
             Happen(new HealthEvent.CheckStarts());
             Happen(Answer);
         }
-        _time.SetUtcNow(end);
+        _time.AdvanceTo(end);
     }
 
     public void Happen(HealthEvent what)

@@ -2,7 +2,6 @@ using System.Buffers.Binary;
 using System.Net.Sockets;
 using System.Text;
 using Mfrelay.Core;
-using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -11,7 +10,7 @@ namespace Mfrelay.Tests;
 public sealed class JournalTests : IDisposable
 {
     private readonly string _directory = Directory.CreateTempSubdirectory("mfrelay-").FullName;
-    private readonly FakeTimeProvider _time = new();
+    private readonly VirtualTime _time = new();
     private Socket _journal;
 
     public JournalTests() => _journal = Listen();

@@ -1,5 +1,4 @@
 using Mfrelay.Core;
-using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -9,7 +8,7 @@ public sealed class LimitTests
 {
     private const string Client = "192.0.2.1";
 
-    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2024, 11, 24, 4, 5, 6, TimeSpan.Zero));
+    private readonly VirtualTime _time = new(new DateTimeOffset(2024, 11, 24, 4, 5, 6, TimeSpan.Zero));
 
     [Fact]
     public async Task One_client_has_no_more_sessions_than_it_may()

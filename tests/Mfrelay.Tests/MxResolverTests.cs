@@ -1,6 +1,5 @@
 using Mfrelay.Client;
 using Mfrelay.Core;
-using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -40,7 +39,7 @@ public sealed class MxResolverTests : IDisposable
         """;
 
     private readonly DnsPeer _dns = new(Zone);
-    private readonly FakeTimeProvider _time = new();
+    private readonly VirtualTime _time = new();
 
     public void Dispose() => _dns.Dispose();
 

@@ -1,7 +1,6 @@
 using Mfrelay.Client;
 using Mfrelay.Core;
 using Mfrelay.Server;
-using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -36,7 +35,7 @@ public sealed class ServiceNoticeTests
     [Fact]
     public void A_pulse_is_felt_for_ten_seconds()
     {
-        var time = new FakeTimeProvider();
+        var time = new VirtualTime();
         var pulse = new Pulse(time);
         Assert.True(pulse.IsFelt);
         time.Advance(TimeSpan.FromSeconds(10));

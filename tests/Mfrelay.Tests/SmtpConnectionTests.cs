@@ -1,7 +1,6 @@
 using System.Text;
 using Mfrelay.Core;
 using Mfrelay.Server;
-using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -14,7 +13,7 @@ public sealed class SmtpConnectionTests
     [Fact]
     public async Task A_silent_client_hears_421_at_the_command_timeout_and_is_cut_off()
     {
-        var time = new FakeTimeProvider(Now);
+        var time = new VirtualTime(Now);
         await using Receiving receiving = await Receiving.StartAsync(time: time);
         ReceivingSession session = receiving.Connect();
         await session.ReplyAsync();
@@ -32,7 +31,7 @@ public sealed class SmtpConnectionTests
     [InlineData("BDAT 100\r\n")]
     public async Task Mail_data_that_stands_still_ends_in_421_and_nothing_is_stored(string command)
     {
-        var time = new FakeTimeProvider(Now);
+        var time = new VirtualTime(Now);
         await using Receiving receiving = await Receiving.StartAsync(time: time);
         ReceivingSession session = receiving.Connect();
         await session.BeginAsync();
@@ -61,7 +60,7 @@ public sealed class SmtpConnectionTests
     [Fact]
     public async Task A_client_that_does_not_read_is_not_read_from_and_is_cut_off_at_the_timeout()
     {
-        var time = new FakeTimeProvider(Now);
+        var time = new VirtualTime(Now);
         await using Receiving receiving = await Receiving.StartAsync(time: time);
         ReceivingSession session = receiving.Connect();
         await session.BeginAsync();
@@ -168,7 +167,7 @@ public sealed class SmtpConnectionTests
         "Received: from client.example ([127.0.0.1])\r\n\tby relay.example (mfrelay) with UTF8SMTP id ID;\r\n\tSun, 24 Nov 2024 04:05:06 +0000\r\n")]
     public async Task The_received_field_says_who_gave_what_to_whom(string client, string hello, string parameters, string recipients, string expected)
     {
-        var time = new FakeTimeProvider(Now);
+        var time = new VirtualTime(Now);
         await using Receiving receiving = await Receiving.StartAsync(time: time);
         ReceivingSession session = receiving.Connect(client);
         await session.ReplyAsync();

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Text;
 using Mfrelay.Core;
-using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -71,7 +70,7 @@ public sealed class TlsTests : IDisposable
     [Fact]
     public async Task A_handshake_that_does_not_end_is_cut_off_and_one_that_is_none_is_logged()
     {
-        var time = new FakeTimeProvider();
+        var time = new VirtualTime();
         await using Receiving receiving = await StartAsync(time: time);
         ReceivingSession silent = receiving.Connect(listener: Smtps);
         time.Advance(TimeSpan.FromSeconds(31));
@@ -98,7 +97,7 @@ public sealed class TlsTests : IDisposable
     [Fact]
     public async Task A_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not()
     {
-        var time = new FakeTimeProvider();
+        var time = new VirtualTime();
         await using Receiving receiving = await StartAsync(time: time);
         string first = await ServedAsync();
         _certificate.Renew("relay.example", "second.example");
