@@ -163,13 +163,14 @@ internal sealed partial class SmtpConnection : IDisposable
     {
         step = null;
         var reader = new SequenceReader<byte>(_input);
+        // The first octet decides, whether the rest has come or not, and however long it is.
+        if (!_skippingLine && !_session.IsInExchange && reader.TryPeek(out byte first) && SmtpCommandParser.IsBinary(first))
+        {
+            step = _session.Command([first]);
+            return true;
+        }
         if (!reader.TryReadTo(out ReadOnlySequence<byte> line, "\r\n"u8))
         {
-            if (!_skippingLine && reader.TryPeek(out byte first) && SmtpCommandParser.IsBinary(first))
-            {
-                step = _session.Command([first]);
-                return true;
-            }
             if (_input.Length >= Limits.MaxCommandLine && _input.Length >= LongestLine())
             {
                 // All but a last CR, which may be the first half of the end.

@@ -28,6 +28,9 @@ internal sealed partial class SmtpSession
     public bool TakesLongLine(ReadOnlySpan<byte> start) =>
         _exchange is not null || (Ascii.EqualsIgnoreCase(start[..Math.Min(5, start.Length)], "AUTH "u8) && OffersAuth);
 
+    /// <summary>The next line belongs to AUTH and is no command.</summary>
+    public bool IsInExchange => _exchange is not null;
+
     private bool OffersAuth => Policy.OffersAuth && (Peer.IsTls || Limits.AuthWithoutTls);
 
     /// <summary>RFC 3207 4.2: nothing that was said before counts any more.</summary>

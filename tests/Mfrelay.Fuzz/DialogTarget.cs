@@ -90,6 +90,8 @@ internal static partial class DialogTarget
         string replies = session.End();
         int queued = replies.Split("queued as").Length - 1;
         string mail = queued > 0 ? Stored(queued) : "";
+        // Which limit is named, of several that a message is over, is the one that was reached first: that depends on how it comes.
+        replies = LimitForm.Replace(replies, "over a limit");
         return (QueueIdForm.Replace(replies, "queued as ID"), mail);
     }
 
@@ -116,6 +118,9 @@ internal static partial class DialogTarget
         Oracle.Holds(queued == 0, "as many messages in the spool as were acknowledged");
         return mail.ToString();
     }
+
+    [GeneratedRegex("552 5.3.4 Message (?:size|header) exceeds the limit|554 5.6.0 Line of mail data too long|554 5.4.6 Too many hops: the message loops")]
+    private static partial Regex LimitForm { get; }
 
     [GeneratedRegex("queued as [0-9a-z_]{13}")]
     private static partial Regex QueueIdForm { get; }
