@@ -28,8 +28,12 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
         async changed => $"rerouted={await runner.ReloadAsync(changed)}",
         DaemonProgram.NeedRestart,
         notifier);
-    var watch = new AlertWatch(runner, directory);
-    Task alerts = watch.RunAsync(lifetime.ApplicationStopping);
+    using var webhook = new AlertWebhook(daemon.Log, TimeProvider.System);
+    var watch = new AlertWatch(runner, directory, webhook);
+    Task alerts = Task.WhenAll(watch.RunAsync(lifetime.ApplicationStopping), webhook.RunAsync(lifetime.ApplicationStopping));
+    await using MetricsEndpoint? metrics = await MetricsEndpoint.StartAsync(
+        settings.Client.MetricsListen, daemon.Log, TimeProvider.System, metrics => new ClientMetrics(runner, watch).AddTo(metrics));
+    Task figures = FiguresOf(runner, watch, settings.RunDirectory).RunAsync(lifetime.ApplicationStopping);
     // A runner that fails ends the process, with an exit code that makes the service manager start it again.
     Task running = runner.RunAsync(lifetime.ApplicationStopping);
     _ = running.ContinueWith(_ => lifetime.StopApplication(), TaskScheduler.Default);
@@ -38,7 +42,18 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
     await running;
     await alerts;
     await notices;
+    await figures;
 });
+
+static FigureKeeper FiguresOf(QueueRunner runner, AlertWatch alerts, string runDirectory) => new("mf-smtp-client", runDirectory, TimeProvider.System,
+    () =>
+    [
+        (Figure.Delivered, runner.Figures.Recipients(Disposition.Delivered)),
+        (Figure.Deferred, runner.Figures.Recipients(Disposition.Deferred)),
+        (Figure.Failed, runner.Figures.Recipients(Disposition.Failed)),
+    ],
+    () => runner.Sessions,
+    () => [.. alerts.Up.Select(alert => new RaisedAlert(alert.RuleName, alert.Subject, alert.Value, alert.Since))]);
 
 static ServiceNotice NoticeOf(ISystemdNotifier notifier, QueueRunner runner, AlertWatch alerts, Daemon daemon) => new(
     state => notifier.Notify(new ServiceState(state)),

@@ -43,6 +43,14 @@ public static class LogEvents
     public static readonly LogEvent LogLinesLost = new("WARN_c391", ["count"],
         "ログを{count}行出力できませんでした。", "{count} log lines were not written.");
 
+    // Metrics
+
+    public static readonly LogEvent MetricsServed = new("INFO_c192", ["address"],
+        "メトリクスの提供を開始しました。 http://{address}/metrics", "Metrics are served. http://{address}/metrics");
+
+    public static readonly LogEvent MetricsNotServed = new("WARN_c392", ["address", "reason"],
+        "メトリクスを提供できません。メールの処理は続けます。 {address} ({reason})", "Metrics cannot be served; mail goes on. {address} ({reason})");
+
     public static readonly LogEvent Unexpected = new("ERROR_c401", ["where", "error"],
         "予期しないエラーが発生しました。 {where}: {error}", "Unexpected error. {where}: {error}");
 
@@ -150,6 +158,9 @@ public static class LogEvents
 
     public static readonly LogEvent AlertHookFailed = new("WARN_b233", ["program", "reason"],
         "アラートの通知プログラムを実行できません。 {program} ({reason})", "The program for alerts failed. {program} ({reason})");
+
+    public static readonly LogEvent AlertWebhookFailed = new("WARN_b234", ["url", "reason"],
+        "アラートをWebhookで通知できません。 {url} ({reason})", "The webhook for alerts failed. {url} ({reason})");
 
     // mf-smtp-client
 
