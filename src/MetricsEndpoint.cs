@@ -12,8 +12,8 @@ using Microsoft.Extensions.Options;
 namespace Mfrelay;
 
 /// <summary>
-/// "GET /metrics" on loopback, by a Kestrel of its own with nothing around it: its limits keep clients that are slow or many from holding anything up.
-/// Compiled into both daemons; made only when metrics are asked for.
+/// "GET /metrics" on loopback, by a Kestrel of its own with nothing around it: its limits keep clients that are slow or many from holding
+/// anything up. Compiled into both daemons; made only when metrics are asked for.
 /// </summary>
 internal sealed class MetricsEndpoint : IHttpApplication<IFeatureCollection>, IAsyncDisposable
 {
@@ -44,7 +44,8 @@ internal sealed class MetricsEndpoint : IHttpApplication<IFeatureCollection>, IA
     /// <summary>Serves metrics; an address that cannot be had is a log line, since mail must not wait for monitoring. Null: they are off.</summary>
     /// <param name="listen">The setting; empty: off.</param>
     /// <param name="instruments">Adds the daemon's own, and says which routes there are.</param>
-    public static async Task<MetricsEndpoint?> StartAsync(string listen, MailLog log, TimeProvider time, Func<DaemonMetrics, Func<IEnumerable<string>>> instruments)
+    public static async Task<MetricsEndpoint?> StartAsync(
+        string listen, MailLog log, TimeProvider time, Func<DaemonMetrics, Func<IEnumerable<string>>> instruments)
     {
         if (listen.Length == 0)
             return null;

@@ -4,7 +4,8 @@ namespace Mfrelay.Cli;
 
 /// <summary>One look at everything: daemons with their figures, queue, mail servers, alerts. What "mfrelay status" and "mfrelay top" show.</summary>
 internal sealed record Overview(
-    DateTimeOffset Now, Settings Settings, IReadOnlyList<Overview.Daemon> Daemons, QueueSummary Queue, IReadOnlyList<MailServerHealth> Health, IReadOnlyList<Drain> Drains)
+    DateTimeOffset Now, Settings Settings, IReadOnlyList<Overview.Daemon> Daemons, QueueSummary Queue, IReadOnlyList<MailServerHealth> Health,
+    IReadOnlyList<Drain> Drains)
 {
     /// <param name="Running">Null: it does not run.</param>
     /// <param name="Figures">Null also when it has not written any yet.</param>
@@ -47,7 +48,7 @@ internal sealed record Overview(
             daemon.Running?.Version,
             daemon.Figures?.Started,
             daemon.Figures?.Sessions,
-            Rates = daemon.Figures?.Figures.Select(figure => new { figure.Name, figure.Total, figure.PerSecond, figure.PerMinute, figure.PerMinuteOfFive }),
+            Rates = daemon.Figures?.Figures,
         }),
         Queue = new
         {

@@ -60,12 +60,14 @@ internal sealed class StatusCommand(CommandContext context)
     {
         if (daemon.Running is not { } running)
             return new TextTable.Cell(language.Say("停止", "not running"), IsBad: true);
-        string since = daemon.Figures is { } figures
-            ? language.Say(
-                $", 起動から {CommandSupport.Age(now - figures.Started)}, 接続 {figures.Sessions}",
-                $", up {CommandSupport.Age(now - figures.Started)}, {figures.Sessions} {(daemon.Running.Is(RunningDaemon.Server) ? "connections" : "sessions")}")
-            : "";
-        return language.Say($"動作中 (pid {running.Pid}, {running.Version}{since})", $"running (pid {running.Pid}, {running.Version}{since})");
+        string since = "";
+        if (daemon.Figures is { } figures)
+        {
+            string age = CommandSupport.Age(now - figures.Started), kind = running.Is(RunningDaemon.Server) ? "connections" : "sessions";
+            since = language.Say($", 起動から {age}, 接続 {figures.Sessions}", $", up {age}, {figures.Sessions} {kind}");
+        }
+        string what = $"(pid {running.Pid}, {running.Version}{since})";
+        return language.Say($"動作中 {what}", $"running {what}");
     }
 
     private static void AddRates(TextTable table, Overview all, Language language)
@@ -101,16 +103,21 @@ internal sealed class StatusCommand(CommandContext context)
     {
         RaisedAlert[] alerts = [.. all.Alerts];
         if (alerts.Length == 0)
-            table.Add(language.Say("アラート", "alerts"), all.Settings.Alert.IsOn ? language.Say("なし", "none") : language.Say("なし ([alert] の設定なし)", "none ([alert] has no rule)"));
+        {
+            table.Add(language.Say("アラート", "alerts"),
+                all.Settings.Alert.IsOn ? language.Say("なし", "none") : language.Say("なし ([alert] の設定なし)", "none ([alert] has no rule)"));
+        }
         for (int i = 0; i < alerts.Length; i++)
         {
             RaisedAlert alert = alerts[i];
-            table.Add(i == 0 ? language.Say("アラート", "alerts") : "", new TextTable.Cell($"{alert.Rule} {alert.Subject} {alert.Value} ({CommandSupport.Age(all.Now - alert.Since)})", IsBad: true));
+            string text = $"{alert.Rule} {alert.Subject} {alert.Value} ({CommandSupport.Age(all.Now - alert.Since)})";
+            table.Add(i == 0 ? language.Say("アラート", "alerts") : "", new TextTable.Cell(text, IsBad: true));
         }
     }
 
     /// <summary>As much of a rate as one wants to know.</summary>
-    internal static string Number(double rate) => rate >= 10 || rate == Math.Floor(rate) ? QueueCommand.Number((long)Math.Round(rate)) : rate.ToString("0.0", CultureInfo.InvariantCulture);
+    internal static string Number(double rate) =>
+        rate >= 10 || rate == Math.Floor(rate) ? QueueCommand.Number((long)Math.Round(rate)) : rate.ToString("0.0", CultureInfo.InvariantCulture);
 
     private static int Version(string config, bool asJson, InvocationConfiguration console)
     {

@@ -105,7 +105,8 @@ internal sealed class TopCommand(CommandContext context)
             $"queue {QueueCommand.Number(all.Deliveries)}, {QueueCommand.Octets(all.Octets)}, {QueueCommand.Number(all.Held)} held");
         if (all.Queue.Routes.Count == 0)
             yield break;
-        foreach (string line in QueueCommand.TableOf(all.Queue, new RouteTable(all.Settings.MailServers), new HealthViews(all.Health), all.Now, language).Lines(isScreen))
+        var routes = new RouteTable(all.Settings.MailServers);
+        foreach (string line in QueueCommand.TableOf(all.Queue, routes, new HealthViews(all.Health), all.Now, language).Lines(isScreen))
             yield return line;
     }
 
@@ -117,7 +118,8 @@ internal sealed class TopCommand(CommandContext context)
         foreach ((string name, string word) in new[]
         {
             (Figure.Accepted, language.Say("受け付け", "accepted")), (Figure.Refused, language.Say("拒否", "refused")),
-            (Figure.Delivered, language.Say("送信", "delivered")), (Figure.Deferred, language.Say("延期", "deferred")), (Figure.Failed, language.Say("失敗", "failed")),
+            (Figure.Delivered, language.Say("送信", "delivered")), (Figure.Deferred, language.Say("延期", "deferred")),
+            (Figure.Failed, language.Say("失敗", "failed")),
         })
         {
             if (all.Of(name) is { } figure)
@@ -133,7 +135,9 @@ internal sealed class TopCommand(CommandContext context)
         return table;
     }
 
-    /// <summary>The terminal's other screen (xterm's 1049), without cursor and without wrapping, so that it is drawn over in place and nothing is left of it.</summary>
+    /// <summary>
+    /// The terminal's other screen (xterm's 1049), without cursor and without wrapping, so that it is drawn over in place and nothing is left of it.
+    /// </summary>
     private sealed class Screen : IDisposable
     {
         private readonly TextWriter _terminal;

@@ -16,7 +16,8 @@ internal sealed class ClientMetrics(QueueRunner runner, AlertWatch alerts)
         AddResults(metrics);
         metrics.Gauge("mfrelay.mail_server.up", null, "1: the daemon of this view reaches the mail server, or does not know better",
             () => OfServers(server => runner.StateOf(server).IsDown ? 0 : 1));
-        metrics.Gauge("mfrelay.mail_server.drained", null, "1: an operator has nothing sent through it", () => OfServers(server => runner.StateOf(server).IsDrained ? 1 : 0));
+        metrics.Gauge("mfrelay.mail_server.drained", null, "1: an operator has nothing sent through it",
+            () => OfServers(server => runner.StateOf(server).IsDrained ? 1 : 0));
         metrics.Gauge("mfrelay.sessions.open", null, "Sessions with mail servers, opening ones included", () => OfServers(runner.SessionsWith));
         metrics.Gauge("mfrelay.alerts", null, "Alerts of [alert] that are up", () => Enum.GetValues<AlertRule>().Select(rule =>
             new Measurement<double>(alerts.Up.Count(alert => alert.Rule == rule), [new("rule", Setting.SnakeCase(rule.ToString()))])));
@@ -32,8 +33,8 @@ internal sealed class ClientMetrics(QueueRunner runner, AlertWatch alerts)
         Add("active", null, "Deliveries given to a mail server", rows => rows.Sum(row => row.Active));
         Add("size", "By", "Mail data of the deliveries in the queue, each rounded up to a KiB", rows => rows.Sum(row => row.Octets));
         Add("oldest_age", "s", "How long the oldest delivery has waited; 0: there is none", rows => rows.Max(row => Age(row.Oldest)));
-        Add("next_due", "s", "How long until the next attempt; 0: one is due, or there is none", rows => rows.Any(row => row.NextDue != DateTimeOffset.MaxValue)
-            ? rows.Where(row => row.NextDue != DateTimeOffset.MaxValue).Min(row => Math.Max(0, -Age(row.NextDue))) : 0);
+        Add("next_due", "s", "How long until the next attempt; 0: one is due, or there is none", rows =>
+            rows.Where(row => row.NextDue != DateTimeOffset.MaxValue).Select(row => Math.Max(0, -Age(row.NextDue))).DefaultIfEmpty().Min());
 
         void Add(string name, string? unit, string help, Func<RouteSummary[], double> read) =>
             metrics.Gauge($"mfrelay.queue.{name}", unit, help, () => OfQueue(read));
@@ -54,15 +55,20 @@ internal sealed class ClientMetrics(QueueRunner runner, AlertWatch alerts)
 
     private void AddResults(DaemonMetrics metrics)
     {
-        metrics.Counter("mfrelay.attempts", null, "Attempts by what came of them: deferred when that is so for one recipient", () => OfResults((route, result) => route.Attempts(result)));
-        metrics.Counter("mfrelay.recipients", null, "Recipients by what came of an attempt, or of giving up", () => OfResults((route, result) => route.Recipients(result)));
+        metrics.Counter("mfrelay.attempts", null, "Attempts by what came of them: deferred when that is so for one recipient",
+            () => OfResults((route, result) => route.Attempts(result)));
+        metrics.Counter("mfrelay.recipients", null, "Recipients by what came of an attempt, or of giving up",
+            () => OfResults((route, result) => route.Recipients(result)));
     }
 
     private IEnumerable<Measurement<long>> OfResults(Func<RouteFigures, Disposition, Tally> read) =>
         from entry in Entries().Union(runner.Figures.Routes, StringComparer.Ordinal)
         from result in Enum.GetValues<Disposition>()
-        select new Measurement<long>(read(runner.Figures.Of(entry), result).Value, [new("route", entry), new("result", Setting.SnakeCase(result.ToString()))]);
+        select new Measurement<long>(
+            read(runner.Figures.Of(entry), result).Value, [new("route", entry), new("result", Setting.SnakeCase(result.ToString()))]);
 
     private IEnumerable<Measurement<double>> OfServers(Func<MailServer, double> read) =>
-        runner.Routes.Routes.SelectMany(route => route.MailServers.Select(server => new Measurement<double>(read(server), DaemonMetrics.Labels(route.Name, server, "client"))));
+        from route in runner.Routes.Routes
+        from server in route.MailServers
+        select new Measurement<double>(read(server), DaemonMetrics.Labels(route.Name, server, "client"));
 }

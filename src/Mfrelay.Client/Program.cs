@@ -22,17 +22,17 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
     lifetime.ApplicationStopping.Register(() => notifier?.Notify(new ServiceState(ServiceNotice.ExtendStop(daemon.Settings.Client.ShutdownTimeout))));
 
     await runner.OpenAsync();
+    using var webhook = new AlertWebhook(daemon.Log, TimeProvider.System);
+    var watch = new AlertWatch(runner, directory, webhook);
+    await using MetricsEndpoint? metrics = await MetricsEndpoint.StartAsync(
+        settings.Client.MetricsListen, daemon.Log, TimeProvider.System, metrics => new ClientMetrics(runner, watch).AddTo(metrics));
     await host.StartAsync();
     daemon.Log.Started("mf-smtp-client");
     daemon.OnReload(
         async changed => $"rerouted={await runner.ReloadAsync(changed)}",
         DaemonProgram.NeedRestart,
         notifier);
-    using var webhook = new AlertWebhook(daemon.Log, TimeProvider.System);
-    var watch = new AlertWatch(runner, directory, webhook);
     Task alerts = Task.WhenAll(watch.RunAsync(lifetime.ApplicationStopping), webhook.RunAsync(lifetime.ApplicationStopping));
-    await using MetricsEndpoint? metrics = await MetricsEndpoint.StartAsync(
-        settings.Client.MetricsListen, daemon.Log, TimeProvider.System, metrics => new ClientMetrics(runner, watch).AddTo(metrics));
     Task figures = FiguresOf(runner, watch, settings.RunDirectory).RunAsync(lifetime.ApplicationStopping);
     // A runner that fails ends the process, with an exit code that makes the service manager start it again.
     Task running = runner.RunAsync(lifetime.ApplicationStopping);

@@ -38,7 +38,8 @@ internal sealed class DaemonMetrics : IDisposable
 
     public Histogram<double> DelayTime(string name, string help) => Time(name, help, DelayBounds, byRoute: true);
 
-    public Histogram<double> SyncTime() => Time("mfrelay.spool.sync", "How long making mail durable takes, each fdatasync of the spool", SyncBounds, byRoute: false);
+    public Histogram<double> SyncTime() =>
+        Time("mfrelay.spool.sync", "How long making mail durable takes, each fdatasync of the spool", SyncBounds, byRoute: false);
 
     /// <summary>Labels of a mail server in the view of one daemon.</summary>
     public static KeyValuePair<string, object?>[] Labels(string route, MailServer server, string view) =>

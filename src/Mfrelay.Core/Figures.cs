@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Serialization;
 
 namespace Mfrelay.Core;
 
@@ -31,12 +30,13 @@ internal sealed record Figure(string Name, long Total, double PerSecond, double 
 internal sealed record RaisedAlert(string Rule, string Subject, string Value, DateTimeOffset Since);
 
 /// <summary>
-/// What a daemon says of itself: a file in the run directory beside its pid, written every second as long as there is news, for "mfrelay status"
-/// and "mfrelay top". A file and not a row: a disk that is full or a database that is broken does not keep an operator from seeing it.
+/// What a daemon says of itself: a file in the run directory beside its pid, written anew as long as there is news, for "mfrelay
+/// status" and "mfrelay top". A file and not a row: a turn of the lease each second is more than a rate is worth.
 /// </summary>
-internal sealed record DaemonFigures(DateTimeOffset Time, DateTimeOffset Started, int Sessions, IReadOnlyList<Figure> Figures, IReadOnlyList<RaisedAlert> Alerts)
+internal sealed record DaemonFigures(
+    DateTimeOffset Time, DateTimeOffset Started, int Sessions, IReadOnlyList<Figure> Figures, IReadOnlyList<RaisedAlert> Alerts)
 {
-    private static readonly JsonSerializerOptions Options = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.Never };
+    private static readonly JsonSerializerOptions Options = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     public Figure? Of(string name) => Figures.FirstOrDefault(figure => string.Equals(figure.Name, name, StringComparison.Ordinal));
 
@@ -89,15 +89,24 @@ internal sealed class Rates
     }
 }
 
-/// <summary>Writes the figures of a daemon, once in a second as long as they change.</summary>
+/// <summary>Writes the figures of a daemon: once in a second while something happens, now and then until the last rate is 0, and then no more.</summary>
 /// <param name="counts">What is counted: name and total.</param>
 internal sealed class FigureKeeper(string daemon, string runDirectory, TimeProvider time, Func<IReadOnlyList<(string Name, long Total)>> counts,
     Func<int> sessions, Func<IReadOnlyList<RaisedAlert>> alerts)
 {
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan QuietPeriod = TimeSpan.FromSeconds(15);
+
+    private static readonly TimeSpan LastSeconds = TimeSpan.FromSeconds(10);
+
+    /// <summary>After so long without news the rate of the last seconds is 0.</summary>
+    private static readonly TimeSpan Echo = LastSeconds + (2 * Period);
 
     private readonly DateTimeOffset _started = time.GetUtcNow();
     private readonly Dictionary<string, Rates> _rates = new(StringComparer.Ordinal);
+    private IReadOnlyList<(string, long)> _counted = [];
+    private TimeSpan _lastNews;
+    private TimeSpan _lastWrite;
     private DaemonFigures? _written;
 
     public async Task RunAsync(CancellationToken cancel)
@@ -119,26 +128,39 @@ internal sealed class FigureKeeper(string daemon, string runDirectory, TimeProvi
     internal void Look()
     {
         TimeSpan now = time.GetElapsedTime(0);
-        var figures = new DaemonFigures(time.GetUtcNow(), _started, sessions(), [.. counts().Select(count => FigureOf(count.Name, count.Total, now))], alerts());
-        if (_written is { } last && last.Sessions == figures.Sessions && last.Figures.SequenceEqual(figures.Figures) && last.Alerts.SequenceEqual(figures.Alerts))
+        IReadOnlyList<(string Name, long Total)> counted = counts();
+        foreach ((string name, long total) in counted)
+            RatesOf(name).Add(now, total);
+        (int open, IReadOnlyList<RaisedAlert> up) = (sessions(), alerts());
+        if (!counted.SequenceEqual(_counted) || _written?.Sessions != open || !_written.Alerts.SequenceEqual(up))
+            (_counted, _lastNews) = (counted, now);
+        if (now - _lastNews > Echo && now - _lastWrite < QuietPeriod)
+            return;
+        Figure[] figures = [.. counted.Select(count => FigureOf(count.Name, count.Total))];
+        _lastWrite = now;
+        if (_written is { } last && last.Sessions == open && last.Figures.SequenceEqual(figures) && last.Alerts.SequenceEqual(up))
             return;
         try
         {
-            figures.Write(runDirectory, daemon);
-            _written = figures;
+            _written = new DaemonFigures(time.GetUtcNow(), _started, open, figures, up);
+            _written.Write(runDirectory, daemon);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // No room: an operator sees older figures.
+            _written = null; // no room: an operator sees older figures
         }
     }
 
-    private Figure FigureOf(string name, long total, TimeSpan now)
+    private Figure FigureOf(string name, long total)
+    {
+        double Over(TimeSpan span, int of) => Math.Round(of * RatesOf(name).PerSecond(span), 1);
+        return new Figure(name, total, Over(LastSeconds, of: 1), Over(TimeSpan.FromMinutes(1), of: 60), Over(TimeSpan.FromMinutes(5), of: 60));
+    }
+
+    private Rates RatesOf(string name)
     {
         if (!_rates.TryGetValue(name, out Rates? rates))
             _rates[name] = rates = new Rates();
-        rates.Add(now, total);
-        return new Figure(name, total, Math.Round(rates.PerSecond(TimeSpan.FromSeconds(10)), 1), Math.Round(60 * rates.PerSecond(TimeSpan.FromMinutes(1)), 1),
-            Math.Round(60 * rates.PerSecond(TimeSpan.FromMinutes(5)), 1));
+        return rates;
     }
 }

@@ -102,7 +102,8 @@ internal sealed class MetricsText : IDisposable
 
         public void Write(StringBuilder text, Func<IEnumerable<string>> routes)
         {
-            text.Append(CultureInfo.InvariantCulture, $"# HELP {Name} {_help.Replace("\\", "\\\\", StringComparison.Ordinal)}\n# TYPE {Name} {_type}\n");
+            text.Append("# HELP ").Append(Name).Append(' ').Append(_help.Replace("\\", "\\\\", StringComparison.Ordinal));
+            text.Append("\n# TYPE ").Append(Name).Append(' ').Append(_type).Append('\n');
             if (_bounds is null)
             {
                 foreach ((string labels, double value) in _samples)
@@ -151,8 +152,12 @@ internal sealed class MetricsText : IDisposable
         private static string Escaped(string value) => value.Replace("\\", "\\\\", StringComparison.Ordinal)
             .Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal);
 
-        private static string Number(double value) =>
-            double.IsNaN(value) ? "NaN" : double.IsPositiveInfinity(value) ? "+Inf" : double.IsNegativeInfinity(value) ? "-Inf" : value.ToString("R", CultureInfo.InvariantCulture);
+        private static string Number(double value) => value switch
+        {
+            double.PositiveInfinity => "+Inf",
+            double.NegativeInfinity => "-Inf",
+            _ => value.ToString("R", CultureInfo.InvariantCulture), // "NaN" too
+        };
     }
 
     /// <summary>An instrument's own tag that says: each measurement has the label "route".</summary>

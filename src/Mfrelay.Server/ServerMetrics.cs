@@ -40,7 +40,7 @@ internal static class ServerMetrics
 /// <summary>How much of the disk queue and database take, as of a moment ago: there may be a hundred thousand files.</summary>
 internal sealed class StateSizes(StateDirectory directory, TimeProvider time)
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(2);
 
     private long _looked;
     private (long Spool, long Database)? _sizes;

@@ -56,6 +56,27 @@ public sealed class FiguresTests : IDisposable
     }
 
     [Fact]
+    public void After_the_last_news_rates_fall_to_zero_and_then_nothing_is_written()
+    {
+        FigureKeeper keeper = Keeper();
+        keeper.Look();
+        _total = 100;
+        int writes = 0;
+        for (int second = 0; second < 400; second++)
+        {
+            _time.Advance(TimeSpan.FromSeconds(1));
+            DateTimeOffset before = Read()!.Time;
+            keeper.Look();
+            writes += Read()!.Time > before ? 1 : 0;
+            if (second == 14)
+                Assert.Equal((0.0, 100L), (Read()!.Of(Figure.Accepted)!.PerSecond, Read()!.Of(Figure.Accepted)!.Total));
+        }
+        Assert.Equal(new Figure(Figure.Accepted, 100, 0, 0, 0), Read()!.Of(Figure.Accepted));
+        Assert.InRange(writes, 12, 40);
+        Assert.InRange(Read()!.Time - CommandRun.Now, TimeSpan.FromSeconds(300), TimeSpan.FromSeconds(320));
+    }
+
+    [Fact]
     public async Task The_file_goes_with_the_process_and_a_torn_one_is_none()
     {
         using var stop = new CancellationTokenSource();
