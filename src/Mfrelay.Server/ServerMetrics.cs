@@ -6,6 +6,8 @@ namespace Mfrelay.Server;
 /// <summary>The instruments of mf-smtp-server; made only when server.metrics_listen is set.</summary>
 internal static class ServerMetrics
 {
+    private static readonly bool[] BothWays = [false, true];
+
     /// <returns>The registered domains.</returns>
     public static Func<IEnumerable<string>> AddTo(
         DaemonMetrics metrics, SmtpServices services, HealthMonitor health, StateDirectory directory)
@@ -20,8 +22,8 @@ internal static class ServerMetrics
             Routes().Routes.Select(route => route.Name).Union(figures.Recipients.Keys, StringComparer.Ordinal)
                 .Select(route => new Measurement<long>(figures.Recipients.GetValueOrDefault(route)?.Value ?? 0, [new("route", route)])));
         metrics.Counter("mfrelay.refused", null, "Refusals by class of the reply and by what was refused", () =>
-            from forGood in new[] { false, true }
-            from inData in new[] { false, true }
+            from forGood in BothWays
+            from inData in BothWays
             select new Measurement<long>(figures.RefusedAs(forGood, inData), [new("class", forGood ? "5xx" : "4xx"), new("stage", inData ? "data" : "command")]));
         metrics.Counter("mfrelay.connections", null, "Connections of clients", () => figures.Connections.Value);
         metrics.Gauge("mfrelay.connections.open", null, "Connections of clients that are open", () => [new Measurement<double>(services.Open)]);
