@@ -58,8 +58,8 @@ public sealed class MailLog : IDisposable
         var console = new ConsoleTarget("console")
         {
             Layout = Layout.FromString(journal
-                ? "${event-properties:priority}${replace-newlines:${message}}"
-                : "${date:format=yyyy-MM-ddTHH\\:mm\\:ss.fffzzz} ${replace-newlines:${message}}"),
+                ? "${event-properties:priority}${message}"
+                : "${date:format=yyyy-MM-ddTHH\\:mm\\:ss.fffzzz} ${message}"),
             ForceWriteLine = false,
             Encoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false),
         };
