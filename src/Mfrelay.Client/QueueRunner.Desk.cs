@@ -73,7 +73,10 @@ internal sealed partial class QueueRunner
             await SettleAsync(message, delivery, _ => true);
             TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
             foreach (OpenRecipient recipient in delivery.Recipients)
-                Log.Failed(delivery, recipient.ForwardPath, null, delay, status.ToString(), outcome.ToString());
+            {
+                var result = new RecipientResult(delivery, message, null, recipient.ForwardPath, outcome.StageText, outcome.ReplyText, delay);
+                Log.Failed(result, status.ToString(), why == Failure.Expired);
+            }
         }
         PutBack(delivery);
     }
