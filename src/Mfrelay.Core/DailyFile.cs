@@ -40,6 +40,8 @@ internal sealed class DailyFile(string prefix, string extension, Func<string> di
     /// <summary>A day has begun: its file is made, so that what is wrong with that is known now, and old ones are removed.</summary>
     public void Begin(DateOnly day)
     {
+        if (day <= _day)
+            return;
         Flush();
         _day = day;
         try
@@ -60,8 +62,7 @@ internal sealed class DailyFile(string prefix, string extension, Func<string> di
     /// <summary>Adds a line. One that is late, from before midnight, stands in the file of the day that has begun.</summary>
     public void Add(ReadOnlySpan<byte> line, DateOnly day)
     {
-        if (day > _day)
-            Begin(day);
+        Begin(day);
         if (_length + line.Length > BufferLimit)
             Flush();
         if (_length + line.Length > _buffer.Length)

@@ -280,7 +280,6 @@ public sealed class EventLog : IDisposable
             if (_today != default)
                 _ending.WaitOne(Linger);
             batch = _intake.Take(batch, out stopping);
-            Turn();
             _trace.Lost += Interlocked.Exchange(ref _dropped, 0);
             foreach (Line line in batch)
             {
@@ -289,6 +288,7 @@ public sealed class EventLog : IDisposable
                 ArrayPool<byte>.Shared.Return(line.Bytes);
             }
             batch.Clear();
+            Turn();
             _trace.Flush();
             _access.Flush();
         }

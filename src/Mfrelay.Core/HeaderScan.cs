@@ -65,8 +65,8 @@ internal struct HeaderScan
             {
                 int end = bytes[i..].IndexOf((byte)'\n');
                 int next = end < 0 ? bytes.Length : i + end + 1;
-                if (_inMessageId && _messageId!.Count + next - i <= MaxName)
-                    _messageId.AddRange(bytes[i..next]);
+                if (_inMessageId && _messageId is not null)
+                    _messageId.AddRange(bytes.Slice(i, Math.Min(next - i, MaxName - _messageId.Count)));
                 i = next;
                 _state = end < 0 ? State.Value : State.LineStart;
             }

@@ -27,11 +27,11 @@ public sealed class TraceCommandTests : IDisposable
         Assert.Equal(0, _run.Invoke("trace", First.ToString()));
         Assert.Equal(
             [
-                "TIME                     ID             EVENT      ADDRESS                              PEER             WHAT",
-                $"2026-11-24 08:59:59.000  {First}  connected                                       192.0.2.1:4000   mail.example.org",
-                $"2026-11-24 09:00:00.000  {First}  accepted   <a@example.org> -> <b@example.com>                    ESMTP size=100 message-id=<m1@example.org> delay=0.010",
-                $"2026-11-24 09:00:01.000  {First}  deferred   <b@example.com>                      192.0.2.9:25     rcpt: 450 4.2.1 busy (delay=1.000 time=0.100) next=11-24 09:01:01",
-                $"2026-11-24 09:01:01.000  {First}  delivered  <b@example.com>                      192.0.2.9:25     final dot: 250 2.0.0 Ok (delay=61.000 time=0.100)",
+                $"TIME                     ID             EVENT      ADDRESS                             PEER            WHAT",
+                $"2026-11-24 08:59:59.000  {First}  connected                                      192.0.2.1:4000  mail.example.org",
+                $"2026-11-24 09:00:00.000  {First}  accepted   <a@example.org> -> <b@example.com>                  ESMTP size=100 message-id=<m1@example.org> delay=0.010",
+                $"2026-11-24 09:00:01.000  {First}  deferred   <b@example.com>                     192.0.2.9:25    rcpt: 450 4.2.1 busy (delay=1.000 time=0.100) next=11-24 09:01:01",
+                $"2026-11-24 09:01:01.000  {First}  delivered  <b@example.com>                     192.0.2.9:25    final dot: 250 2.0.0 Ok (delay=61.000 time=0.100)",
             ],
             _run.Lines);
     }
@@ -91,7 +91,8 @@ public sealed class TraceCommandTests : IDisposable
     {
         WriteStory();
         Assert.Equal(0, _run.Invoke("trace", "a@example.org", "--limit", "1", "--json"));
-        Assert.Contains("only the newest 2 messages", _run.Error, StringComparison.Ordinal); // the bounce, and what it is about
+        Assert.Contains("only the newest 1 messages", _run.Error, StringComparison.Ordinal);
+        Assert.Equal(Bounce.ToString(), Assert.Single(_run.Json().EnumerateArray()).GetProperty("id").GetString());
     }
 
     [Fact]
