@@ -104,8 +104,8 @@ internal sealed class DrainCommand(CommandContext context)
 
     private static void Wake(Settings settings)
     {
-        using var wake = new WakeSocket();
-        wake.Wake(settings.RunDirectory, WakeSocket.ClientName);
+        using var wake = WakeSocket.To(settings.RunDirectory, WakeSocket.ClientName);
+        wake.Wake();
     }
 
     private static void Show(IReadOnlyList<Drain> all, DateTimeOffset now, bool asJson, Language language, InvocationConfiguration console)

@@ -108,7 +108,7 @@ internal sealed class QueueChangeCommand(CommandContext context, QueueVerb verb)
         var routes = new RouteTable(settings.MailServers);
         var progress = new Progress(console.Error, context.Time, language.Say("変更中", "changing"));
         using var journal = new DoneJournal(spool);
-        using var wake = new WakeSocket();
+        using var wake = WakeSocket.To(settings.RunDirectory, WakeSocket.ClientName);
         int changed = 0;
         foreach (long[] chunk in keys.Chunk(RowsPerChange))
         {
@@ -120,7 +120,7 @@ internal sealed class QueueChangeCommand(CommandContext context, QueueVerb verb)
             // Read again inside: it may have been delivered, or changed, since it was found.
             changed += await store.RunAsync(table => table.Read(chunk).Count(row =>
                 stillMatches(row) && QueueChange.Applies(verb, row) && table.Replace(row.Key, QueueChange.Of(verb, row, routes))));
-            wake.Wake(settings.RunDirectory, WakeSocket.ClientName);
+            wake.Wake();
             progress.Report(changed, keys.Count);
         }
         progress.Clear();

@@ -82,7 +82,7 @@ internal sealed class Postmaster : IDisposable
     private SpoolWriter Spool()
     {
         lock (_gate)
-            return _spool ??= new SpoolWriter(_directory.Spool, SpoolOwner.Client, _ids!, records => _ = IndexAsync(records));
+            return _spool ??= new SpoolWriter(_directory.Spool, SpoolOwner.Client, _ids!, records => _ = IndexAsync([.. records]));
     }
 
     // On the spool's thread, in the order of the positions.

@@ -56,7 +56,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         _postmaster = new Postmaster(directory, Store, () => Settings, log, time, HasNews);
         _tail = new SpoolTail(directory.Spool);
         _clock = new WallClock(time);
-        _wake = new WakeSocket(settings.RunDirectory, WakeSocket.ClientName);
+        _wake = WakeSocket.Of(settings.RunDirectory, WakeSocket.ClientName);
         _checkList = new CheckListKeeper(this, Store, CheckAsync);
         _alarm = time.CreateTimer(static news => ((Channel<bool>)news!).Writer.TryWrite(true), _news, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Mfrelay.Core;
@@ -40,7 +41,15 @@ internal struct HeaderScan
         {
             if (_messageId is null)
                 return "";
-            string text = Encoding.UTF8.GetString([.. _messageId.Where(b => b is not ((byte)'\r' or (byte)'\n'))]).Trim();
+            // Unfolded.
+            Span<byte> value = stackalloc byte[MaxName];
+            int length = 0;
+            foreach (byte b in CollectionsMarshal.AsSpan(_messageId))
+            {
+                if (b is not ((byte)'\r' or (byte)'\n'))
+                    value[length++] = b;
+            }
+            string text = Encoding.UTF8.GetString(value[..length].Trim(" \t"u8));
             return text is ['<', .. var inner, '>'] ? inner : text;
         }
     }

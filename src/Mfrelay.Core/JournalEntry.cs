@@ -27,7 +27,7 @@ internal sealed class JournalEntry(string identifier)
     public ReadOnlySpan<byte> Encode(LogEvent what, string line, ReadOnlySpan<object?> values)
     {
         _length = 0;
-        Add("MESSAGE", OneLine(line));
+        Add("MESSAGE", line);
         Add("PRIORITY", what.Grade switch
         {
             LogGrade.Info => "6",
@@ -51,8 +51,6 @@ internal sealed class JournalEntry(string identifier)
     /// <summary>The field of a value: id is MF_QUEUE_ID, every other name is itself in capitals (B4).</summary>
     public static string FieldName(string name) =>
         string.Equals(name, "id", StringComparison.Ordinal) ? "MF_QUEUE_ID" : $"MF_{JsonNamingPolicy.SnakeCaseUpper.ConvertName(name)}";
-
-    private static string OneLine(string line) => line.AsSpan().ContainsAny('\n', '\r') ? line.ReplaceLineEndings(" ") : line;
 
     // "192.0.2.1:25", "[2001:db8::1]:25": lines that name a mail server in one value have the same two fields as those that name it in two.
     private void AddHostAndPort(string address)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 
@@ -17,6 +18,9 @@ public enum LogGrade
 /// </summary>
 public sealed class LogEvent
 {
+    /// <summary>Those of <see cref="string.ReplaceLineEndings()"/>.</summary>
+    private static readonly SearchValues<char> LineEnds = SearchValues.Create("\r\n\f\u0085\u2028\u2029");
+
     private readonly CompositeFormat _japanese;
     private readonly CompositeFormat _english;
 
@@ -42,9 +46,12 @@ public sealed class LogEvent
     public string Japanese { get; }
     public string English { get; }
 
-    /// <summary>The line: code, blank, text.</summary>
-    public string Format(Language language, ReadOnlySpan<object?> values) =>
-        string.Format(CultureInfo.InvariantCulture, language == Language.Ja ? _japanese : _english, values);
+    /// <summary>The line: code, blank, text. A value with line ends in it does not make it two.</summary>
+    public string Format(Language language, ReadOnlySpan<object?> values)
+    {
+        string line = string.Format(CultureInfo.InvariantCulture, language == Language.Ja ? _japanese : _english, values);
+        return line.AsSpan().ContainsAny(LineEnds) ? line.ReplaceLineEndings(" ") : line;
+    }
 
     private CompositeFormat Compile(string text)
     {

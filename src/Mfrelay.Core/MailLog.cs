@@ -58,14 +58,14 @@ public sealed class MailLog : IDisposable
         var console = new ConsoleTarget("console")
         {
             Layout = Layout.FromString(journal
-                ? "${event-properties:priority}${replace-newlines:${message}}"
-                : "${date:format=yyyy-MM-ddTHH\\:mm\\:ss.fffzzz} ${replace-newlines:${message}}"),
+                ? "${event-properties:priority}${message}"
+                : "${date:format=yyyy-MM-ddTHH\\:mm\\:ss.fffzzz} ${message}"),
             ForceWriteLine = false,
             Encoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false),
         };
         var factory = new LogFactory();
         Attach(factory, console, AsyncTargetWrapperOverflowAction.Block);
-        return new MailLog(factory, language);
+        return new MailLog(factory, language) { WithPriority = journal };
     }
 
     /// <summary>Puts a queue in front of a target, and a thread of NLog's between them.</summary>
@@ -89,6 +89,9 @@ public sealed class MailLog : IDisposable
 
     /// <summary>The life of each message in files, if that is kept. Ends with this.</summary>
     public EventLog? Events { get; set; }
+
+    /// <summary>systemd reads the output.</summary>
+    private bool WithPriority { get; init; }
 
     public void Started(string what) => Write(LogEvents.Started, what);
     public void Stopped(string what) => Write(LogEvents.Stopped, what);
@@ -259,7 +262,7 @@ public sealed class MailLog : IDisposable
             LogGrade.Error => (NLog.LogLevel.Error, "<3>"),
         };
         var entry = new MailLogEntry(what, level, line, values.ToArray());
-        if (_journal is null)
+        if (WithPriority)
             entry.Properties["priority"] = priority;
         _logger.Log(entry);
     }

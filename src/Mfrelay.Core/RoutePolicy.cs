@@ -7,8 +7,17 @@ public static class RoutePolicy
     /// S7: a recipient is refused with 421 when none of the mail servers of its route is reached in the server's view, "not yet checked"
     /// included; unless an entry of the route says when_down = "queue" (B5).
     /// </summary>
-    public static bool Refuses(Route route, Func<MailServer, HealthState> serverView) =>
-        !route.MailServers.Any(server => server.IsMx || server.WhenDown == WhenDown.Queue || serverView(server) == HealthState.Reached);
+    public static bool Refuses(Route route, Func<MailServer, HealthState> serverView)
+    {
+        // By index: asked for every MAIL and RCPT, and an enumerator is an allocation.
+        for (int i = 0; i < route.MailServers.Count; i++)
+        {
+            MailServer server = route.MailServers[i];
+            if (server.IsMx || server.WhenDown == WhenDown.Queue || serverView(server) == HealthState.Reached)
+                return false;
+        }
+        return true;
+    }
 
     /// <summary>S8: the sender's domain counts when it is registered by name; the default route "*" names nobody.</summary>
     public static bool CountsForSender(Route route) => !string.Equals(route.Name, "*", StringComparison.Ordinal);
@@ -17,9 +26,9 @@ public static class RoutePolicy
     public static long SizeLimit(Route route, Func<MailServer, MailServerHealth?> serverView)
     {
         long limit = long.MaxValue;
-        foreach (MailServer server in route.MailServers)
+        for (int i = 0; i < route.MailServers.Count; i++)
         {
-            if (serverView(server) is { State: HealthState.Reached, Announced.SizeLimit: > 0 and var size } && size < limit)
+            if (serverView(route.MailServers[i]) is { State: HealthState.Reached, Announced.SizeLimit: > 0 and var size } && size < limit)
                 limit = size;
         }
         return limit;

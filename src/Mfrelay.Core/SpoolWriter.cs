@@ -35,10 +35,13 @@ public sealed class SpoolWriter : IDisposable
     private long _end;
     private int _recipients;
     private QueueId _highest;
+    private readonly List<SpooledRecord> _records = [];
     private byte[] _batch = new byte[64 * 1024];
     private volatile bool _sealWanted;
 
-    /// <param name="durable">Called on the writer's thread with each batch, in the order of the positions, before its sessions hear of it.</param>
+    /// <param name="durable">
+    /// Called on the writer's thread with each batch, in the order of the positions, before its sessions hear of it. The list is used again for the next.
+    /// </param>
     public SpoolWriter(string directory, SpoolOwner owner, QueueIdSource ids, Action<IReadOnlyList<SpooledRecord>> durable,
         long segmentLimit = DefaultSegmentLimit)
     {
@@ -112,7 +115,8 @@ public sealed class SpoolWriter : IDisposable
     private int WriteSome(List<IncomingMessage> waiting, int first)
     {
         SpoolResult result;
-        var records = new List<SpooledRecord>();
+        List<SpooledRecord> records = _records;
+        records.Clear();
         int count = 0;
         try
         {

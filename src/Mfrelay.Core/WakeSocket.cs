@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 
 namespace Mfrelay.Core;
@@ -11,25 +12,35 @@ public sealed class WakeSocket : IDisposable
     public const string ClientName = "client";
 
     private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
-    private readonly string? _bound;
+    private readonly string _path;
+    private readonly SocketAddress _address;
+    private readonly bool _listens;
 
-    /// <summary>One that only sends.</summary>
-    public WakeSocket() => _socket.Blocking = false;
-
-    /// <summary>One that listens under a name; a socket file that an earlier run left is replaced.</summary>
-    public WakeSocket(string runDirectory, string name)
+    private WakeSocket(string runDirectory, string name, bool listens)
     {
-        _bound = PathOf(runDirectory, name);
-        File.Delete(_bound);
-        _socket.Bind(new UnixDomainSocketEndPoint(_bound));
+        _path = Path.Combine(runDirectory, $"{name}.sock");
+        var endPoint = new UnixDomainSocketEndPoint(_path);
+        _address = endPoint.Serialize();
+        _listens = listens;
+        _socket.Blocking = listens;
+        if (!listens)
+            return;
+        File.Delete(_path);
+        _socket.Bind(endPoint);
     }
 
+    /// <summary>Listens under a name; a socket file that an earlier run left is replaced.</summary>
+    public static WakeSocket Of(string runDirectory, string name) => new(runDirectory, name, listens: true);
+
+    /// <summary>Wakes who listens under a name.</summary>
+    public static WakeSocket To(string runDirectory, string name) => new(runDirectory, name, listens: false);
+
     /// <summary>Never blocks, never fails: who does not listen needs no waking.</summary>
-    public void Wake(string runDirectory, string name)
+    public void Wake()
     {
         try
         {
-            _socket.SendTo([1], SocketFlags.None, new UnixDomainSocketEndPoint(PathOf(runDirectory, name)));
+            _socket.SendTo([1], SocketFlags.None, _address);
         }
         catch (SocketException)
         {
@@ -49,9 +60,7 @@ public sealed class WakeSocket : IDisposable
     public void Dispose()
     {
         _socket.Dispose();
-        if (_bound is not null)
-            File.Delete(_bound);
+        if (_listens)
+            File.Delete(_path);
     }
-
-    private static string PathOf(string runDirectory, string name) => Path.Combine(runDirectory, $"{name}.sock");
 }

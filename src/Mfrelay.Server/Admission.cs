@@ -11,6 +11,8 @@ namespace Mfrelay.Server;
 /// </summary>
 internal sealed class Admission(Settings settings, HealthMonitor? health)
 {
+    private readonly Func<MailServer, HealthState> _stateOf = health is null ? static _ => HealthState.Reached : health.StateOf;
+    private readonly Func<MailServer, MailServerHealth?> _healthOf = health is null ? static _ => null : health.HealthOf;
     private readonly Reply _notAvailable = Replies.ServiceNotAvailable(settings.HostName);
     private readonly Reply?[] _ehlo = new Reply?[16];
     private readonly AddressRules _refuseHelo = new(settings.Server.RefuseHelo);
@@ -105,8 +107,7 @@ internal sealed class Admission(Settings settings, HealthMonitor? health)
             return Replies.NoRoute;
         if (IsRefused(route))
             return _notAvailable;
-        if (health is not null)
-            sizeLimit = RoutePolicy.SizeLimit(route, health.HealthOf);
+        sizeLimit = RoutePolicy.SizeLimit(route, _healthOf);
         return declaredSize > sizeLimit ? Replies.TooLargeForRoute : null;
     }
 
@@ -133,5 +134,5 @@ internal sealed class Admission(Settings settings, HealthMonitor? health)
         return false;
     }
 
-    private bool IsRefused(Route route) => health is not null && RoutePolicy.Refuses(route, health.StateOf);
+    private bool IsRefused(Route route) => RoutePolicy.Refuses(route, _stateOf);
 }

@@ -11,9 +11,8 @@ internal sealed class MailQueue : IDisposable
     /// <summary>How long mail waits for its row.</summary>
     private static readonly TimeSpan IndexLag = TimeSpan.FromMilliseconds(500);
 
-    private readonly WakeSocket _wake = new();
+    private readonly WakeSocket _wake;
     private readonly DurableEnd _durable;
-    private readonly string _runDirectory;
     private readonly ITimer _timer;
     private readonly Lock _gate = new();
     private List<SpooledRecord> _unindexed = [];
@@ -21,7 +20,8 @@ internal sealed class MailQueue : IDisposable
 
     private MailQueue(StateDirectory directory, QueueStore store, string runDirectory, TimeProvider time, SpoolPosition mark, long highest)
     {
-        (Store, _runDirectory, _end) = (store, runDirectory, mark);
+        (Store, _end) = (store, mark);
+        _wake = WakeSocket.To(runDirectory, WakeSocket.ClientName);
         _durable = new DurableEnd(directory.Spool);
         _timer = time.CreateTimer(static queue => ((MailQueue)queue!).Index(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         FreeSpace = new FreeSpace(directory, time);
@@ -63,7 +63,7 @@ internal sealed class MailQueue : IDisposable
         {
             // No room for a file of 20 octets: the client waits for the rows.
         }
-        _wake.Wake(_runDirectory, WakeSocket.ClientName);
+        _wake.Wake();
         lock (_gate)
         {
             if (_unindexed.Count == 0)
@@ -80,7 +80,7 @@ internal sealed class MailQueue : IDisposable
         {
             if (_unindexed.Count == 0)
                 return;
-            (records, _unindexed) = (_unindexed, []);
+            (records, _unindexed) = (_unindexed, new(_unindexed.Count));
             (from, _end) = (_end, records[^1].End);
         }
         _ = IndexAsync(records, from);
@@ -89,6 +89,6 @@ internal sealed class MailQueue : IDisposable
     private async Task IndexAsync(List<SpooledRecord> records, SpoolPosition from)
     {
         if (await Store.IndexAsync(SpoolOwner.Server, from, records[^1].End, records) > 0)
-            _wake.Wake(_runDirectory, WakeSocket.ClientName);
+            _wake.Wake();
     }
 }

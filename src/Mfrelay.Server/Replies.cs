@@ -97,7 +97,12 @@ internal static class Replies
     /// <summary>RFC 5321 4.2.3; S7 and S8.</summary>
     public static Reply ServiceNotAvailable(string hostName) => Reply.Of(421, "4.4.1", $"{hostName} Service not available");
 
-    public static Reply Queued(QueueId id) => Reply.Of(250, "2.0.0", $"Ok: queued as {id}");
+    public static Reply Queued(QueueId id)
+    {
+        Span<byte> text = stackalloc byte[QueueId.Length];
+        id.Format(text);
+        return Reply.Of(250, "2.0.0", [.. "250 2.0.0 Ok: queued as "u8, .. text, .. "\r\n"u8]);
+    }
     public static Reply Greeting(string hostName) => Reply.Of(220, "", $"{hostName} ESMTP mfrelay");
     public static Reply Helo(string hostName) => Reply.Of(250, "", hostName);
 

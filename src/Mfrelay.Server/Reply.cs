@@ -24,6 +24,9 @@ internal sealed class Reply
     /// <summary>The same words, for another limit.</summary>
     public Reply At(string limit) => new(Code, Status, Wire) { Limit = limit };
 
+    /// <param name="wire">The whole line.</param>
+    public static Reply Of(int code, string status, byte[] wire) => new(code, status, wire);
+
     public static Reply Of(int code, string status, string text) =>
         new(code, status, Encoding.ASCII.GetBytes(status.Length == 0 ? $"{code} {text}\r\n" : $"{code} {status} {text}\r\n"));
 

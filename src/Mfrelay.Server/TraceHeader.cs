@@ -16,12 +16,14 @@ internal static class TraceHeader
 {
     public static int Write(Span<byte> to, string helo, string client, string host, string protocol, QueueId id, IReadOnlyList<Recipient> recipients, DateTimeOffset date)
     {
-        string @for = recipients.Count == 1 && Ascii.IsValid(recipients[0].ForwardPath) ? $"\r\n\tfor <{recipients[0].ForwardPath}>" : "";
-        string literal = client.Contains(':', StringComparison.Ordinal) ? $"IPv6:{client}" : client;
-        string day = date.ToString("ddd, d MMM yyyy HH:mm:ss ", CultureInfo.InvariantCulture);
+        // In pieces, so that no text is made that is thrown away at once.
+        (string open, string @for, string close) = recipients.Count == 1 && Ascii.IsValid(recipients[0].ForwardPath)
+            ? ("\r\n\tfor <", recipients[0].ForwardPath, ">") : ("", "", "");
+        string family = client.Contains(':', StringComparison.Ordinal) ? "IPv6:" : "";
         TimeSpan zone = date.Offset;
         System.Text.Unicode.Utf8.TryWrite(to, CultureInfo.InvariantCulture,
-            $"Received: from {helo} ([{literal}])\r\n\tby {host} (mfrelay) with {protocol} id {id}{@for};\r\n\t{day}{(zone < TimeSpan.Zero ? '-' : '+')}{zone:hhmm}\r\n",
+            $"Received: from {helo} ([{family}{client}])\r\n\tby {host} (mfrelay) with {protocol} id {id}{open}{@for}{close};\r\n\t"
+            + $"{date:ddd, d MMM yyyy HH:mm:ss} {(zone < TimeSpan.Zero ? "-" : "+")}{zone:hhmm}\r\n",
             out int written);
         return written;
     }

@@ -32,7 +32,8 @@ internal static class FillQueue
         {
             (SpoolPosition from, SpoolPosition to) = (end, records[^1].End);
             end = to;
-            indexed = store.RunAsync(table => table.InsertUpTo(SpoolOwner.Server, from, to, records.SelectMany(Deferred), _ => throw new InvalidOperationException("not alone")));
+            Delivery[] rows = [.. records.SelectMany(Deferred)];
+            indexed = store.RunAsync(table => table.InsertUpTo(SpoolOwner.Server, from, to, rows, _ => throw new InvalidOperationException("not alone")));
         }))
         {
             IncomingMessage[] messages = [.. Enumerable.Range(0, AtOnce).Select(_ => spool.NewMessage())];
