@@ -84,6 +84,7 @@ internal sealed class Daemon : IDisposable
         }
         string[] later = [.. needRestart(Settings, settings)];
         Log.Language = settings.Language;
+        Log.Events?.Use(settings);
         Settings = settings;
 #pragma warning disable VSTHRD002 // on a thread of the pool, one reload at a time
         string what = apply(settings).GetAwaiter().GetResult();

@@ -13,6 +13,7 @@ internal static class CommandLine
         {
             ConfigCommand.Create(context),
             new QueueCommand(context).Create(),
+            new TraceCommand(context).Create(),
             new HealthCommand(context).Create(),
             new DrainCommand(context).CreateDrain(),
             new DrainCommand(context).CreateResume(),

@@ -62,11 +62,27 @@ internal static partial class StateAccess
         }
     }
 
-    /// <summary>"mfrelay"; the number when /etc/passwd does not name it.</summary>
-    private static string NameOf(uint user)
+    /// <summary>The name of the group that a directory belongs to; where that may not be seen, the group of the one that it is in.</summary>
+    public static string GroupOf(string directory)
     {
-        string number = user.ToString(CultureInfo.InvariantCulture);
-        string[] entry = File.ReadLines("/etc/passwd").Select(line => line.Split(':'))
+        while (true)
+        {
+            try
+            {
+                return NameOf(OwnerOf(directory).Group, "/etc/group");
+            }
+            catch (StateException) when (Path.GetDirectoryName(directory) is { } above)
+            {
+                directory = above;
+            }
+        }
+    }
+
+    /// <summary>"mfrelay"; the number when the file does not name it.</summary>
+    private static string NameOf(uint id, string file = "/etc/passwd")
+    {
+        string number = id.ToString(CultureInfo.InvariantCulture);
+        string[] entry = File.ReadLines(file).Select(line => line.Split(':'))
             .FirstOrDefault(fields => fields.Length > 2 && string.Equals(fields[2], number, StringComparison.Ordinal), [$"#{number}"]);
         return entry[0];
     }

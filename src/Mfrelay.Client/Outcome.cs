@@ -80,10 +80,17 @@ internal readonly record struct Outcome(Stage Stage, Reply? Reply, Failure Failu
         new(stage, null, failure, uncertain, detail);
 
     /// <summary>For the log and the queue table: "rcpt: 550 5.1.1 no such user", "final dot: timed out (uncertain)".</summary>
-    public override string ToString()
+    public override string ToString() => $"{StageText}: {ReplyText}";
+
+    public string StageText => TextOf(Stage);
+
+    public string ReplyText
     {
-        string what = Reply is not null ? Reply.ToString() : Detail is null ? TextOf(Failure) : $"{TextOf(Failure)}: {Detail}";
-        return $"{TextOf(Stage)}: {what}{(Uncertain ? " (uncertain)" : "")}";
+        get
+        {
+            string what = Reply is not null ? Reply.ToString() : Detail is null ? TextOf(Failure) : $"{TextOf(Failure)}: {Detail}";
+            return Uncertain ? $"{what} (uncertain)" : what;
+        }
     }
 
     private static string TextOf(Stage stage) => stage switch

@@ -10,6 +10,7 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
     Settings settings = daemon.Settings;
     StateDirectory directory = StateDirectory.Open(settings.StateDirectory);
     using SoleProcess sole = SoleProcess.Enter(directory, "mf-smtp-client");
+    daemon.Log.Events = new EventLog("client", settings, daemon.Log, TimeProvider.System);
     await using var runner = new QueueRunner(settings, directory, daemon.Log, TimeProvider.System);
 
     HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());

@@ -74,7 +74,10 @@ internal sealed partial class QueueRunner
             TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
             Figures.GivenUp(_routes.EntryOf(delivery.Route), delivery.Recipients.Count);
             foreach (OpenRecipient recipient in delivery.Recipients)
-                Log.Failed(delivery, recipient.ForwardPath, null, delay, status.ToString(), outcome.ToString());
+            {
+                var result = new RecipientResult(delivery, message, null, recipient.ForwardPath, outcome.StageText, outcome.ReplyText, delay);
+                Log.Failed(result, status.ToString(), why == Failure.Expired);
+            }
         }
         PutBack(delivery);
     }

@@ -88,6 +88,8 @@ internal sealed partial class QueueRunner
                 foreach (Delivery row in read.Rows)
                 {
                     _lastKey = row.Key;
+                    if (row.Replaces != 0)
+                        Log.Changed(row);
                     Take(row);
                 }
                 _mark = read.Mark;

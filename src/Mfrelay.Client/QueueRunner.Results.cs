@@ -127,19 +127,20 @@ internal sealed partial class QueueRunner
         bool uncertain = false;
         for (int i = 0; i < verdicts.Length; i++)
         {
-            string to = delivery.Recipients[i].ForwardPath;
-            string reply = attempt.Outcomes[i].ToString();
-            uncertain |= attempt.Outcomes[i].Uncertain;
+            Outcome outcome = attempt.Outcomes[i];
+            var result = new RecipientResult(delivery, attempt.Message, attempt.Peer, delivery.Recipients[i].ForwardPath,
+                outcome.StageText, outcome.ReplyText, delay, attempt.Duration);
+            uncertain |= outcome.Uncertain;
             switch (verdicts[i].Disposition)
             {
                 case Disposition.Delivered:
-                    Log.Delivered(delivery, to, attempt.Peer, delay, reply);
+                    Log.Delivered(result);
                     break;
                 case Disposition.Deferred:
-                    Log.Deferred(delivery, to, attempt.Peer, delay, next, reply);
+                    Log.Deferred(result, next, outcome.Uncertain);
                     break;
                 case Disposition.Failed:
-                    Log.Failed(delivery, to, attempt.Peer, delay, verdicts[i].Status.ToString(), reply);
+                    Log.Failed(result, verdicts[i].Status.ToString(), verdicts[i].Status == ReplyClassifier.Expired);
                     break;
             }
         }

@@ -37,6 +37,9 @@ public static class ConfigFile
         }
         if (binder.PlaceOf("host_name") is null)
             settings = settings with { HostName = CheckedName(machineName(), path, errors) };
+        // Who runs it elsewhere, by hand or in a test, does not want the log of this machine's service.
+        if (binder.PlaceOf("log_directory") is null && !string.Equals(settings.StateDirectory, new Settings().StateDirectory, StringComparison.Ordinal))
+            settings = settings with { LogDirectory = Path.Join(settings.StateDirectory, "log") };
         // Who writes [[listener]] tables alone does not want port 25 besides.
         if (settings.Listeners.Count > 0 && binder.PlaceOf("server.listen") is null)
             settings = settings with { Server = settings.Server with { Listen = [] } };

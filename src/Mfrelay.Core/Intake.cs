@@ -19,14 +19,19 @@ internal sealed class Intake<T>
         }
     }
 
-    public void Add(T item)
+    public void Add(T item) => ObjectDisposedException.ThrowIf(!TryAdd(item), this);
+
+    /// <summary>False when it was stopped before.</summary>
+    public bool TryAdd(T item)
     {
         lock (_gate)
         {
-            ObjectDisposedException.ThrowIf(_stopping, this);
+            if (_stopping)
+                return false;
             _waiting.Add(item);
             if (_waiting.Count == 1)
                 Monitor.Pulse(_gate);
+            return true;
         }
     }
 

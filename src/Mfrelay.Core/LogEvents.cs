@@ -40,6 +40,12 @@ public static class LogEvents
     public static readonly LogEvent NeedsRestart = new("WARN_c307", ["keys"],
         "次の設定の変更は再起動後に有効になります。 {keys}", "A change of these settings takes effect at the next start. {keys}");
 
+    public static readonly LogEvent EventLogFailed = new("WARN_c393", ["file", "reason"],
+        "イベントログに書き込めません。メールの処理は続けます。 {file} ({reason})", "The event log cannot be written; mail goes on without it. {file} ({reason})");
+
+    public static readonly LogEvent EventLogWorks = new("INFO_c193", ["file", "count"],
+        "イベントログに再び書き込めるようになりました。 {file} 失われた行数={count}", "The event log is written again. {file} lines lost={count}");
+
     public static readonly LogEvent LogLinesLost = new("WARN_c391", ["count"],
         "ログを{count}行出力できませんでした。", "{count} log lines were not written.");
 

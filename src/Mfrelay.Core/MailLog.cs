@@ -87,6 +87,9 @@ public sealed class MailLog : IDisposable
 
     private Action<LogEvent, string>? Line { get; init; }
 
+    /// <summary>The life of each message in files, if that is kept. Ends with this.</summary>
+    public EventLog? Events { get; set; }
+
     /// <summary>systemd reads the output.</summary>
     private bool WithPriority { get; init; }
 
@@ -100,6 +103,8 @@ public sealed class MailLog : IDisposable
     public void SpoolDamaged(string file, long offset, long length, string reason, string aside) =>
         Write(LogEvents.SpoolDamaged, file, offset, length, reason, aside);
     public void StoreHasNoRoom(string file, string reason) => Write(LogEvents.StoreHasNoRoom, file, reason);
+    public void EventLogFailed(string file, string reason) => Write(LogEvents.EventLogFailed, file, reason);
+    public void EventLogWorks(string file, long lost) => Write(LogEvents.EventLogWorks, file, lost);
     public void Unexpected(string where, Exception e) => Write(LogEvents.Unexpected, where, e);
 
     public void Reloaded(string file, string what) => Write(LogEvents.Reloaded, file, what);
@@ -125,15 +130,27 @@ public sealed class MailLog : IDisposable
     public void CommunicationTimedOut(Delivery delivery, MailServer server) =>
         Write(LogEvents.CommunicationTimedOut, delivery.Id, server.Host, server.Port);
 
-    public void Accepted(Envelope envelope, long size, TimeSpan delay) =>
-        Write(LogEvents.Accepted, envelope.Id, envelope.ReversePath, envelope.Recipients[0].ForwardPath, envelope.Recipients.Count, size,
-            envelope.ClientAddress, envelope.HeloName, envelope.Protocol, Seconds(delay));
+    public void Accepted(Envelope envelope, in Reception reception)
+    {
+        Write(LogEvents.Accepted, envelope.Id, envelope.ReversePath, envelope.Recipients[0].ForwardPath, envelope.Recipients.Count, reception.Size,
+            envelope.ClientAddress, envelope.HeloName, envelope.Protocol, Seconds(reception.Delay));
+        Events?.Accepted(envelope, reception);
+    }
 
-    public void Refused(string client, string from, string to, string stage, string reply) =>
-        Write(LogEvents.Refused, client, from, to, stage, reply);
+    /// <param name="to">Whom it was for, as far as that is known.</param>
+    /// <param name="id">0 before mail data.</param>
+    public void Refused(string client, string from, IReadOnlyList<Recipient> to, string stage, string reply, QueueId id = default,
+        string messageId = "", long size = 0)
+    {
+        Write(LogEvents.Refused, client, from, to.Count == 0 ? "" : to[0].ForwardPath, stage, reply);
+        Events?.Refused(id, client, from, to, stage, reply, messageId, size);
+    }
 
-    public void SessionLost(string client, string from, string stage, string reason) =>
+    public void SessionLost(string client, string from, IReadOnlyList<Recipient> to, string stage, string reason)
+    {
         Write(LogEvents.SessionLost, client, from, stage, reason);
+        Events?.Lost(client, from, to, stage, reason);
+    }
 
     public void Authenticated(string client, string user, string mechanism) => Write(LogEvents.Authenticated, client, user, mechanism);
     public void AuthFailed(string client, string user, string mechanism) => Write(LogEvents.AuthFailed, client, user, mechanism);
@@ -150,35 +167,85 @@ public sealed class MailLog : IDisposable
         Write(LogEvents.AttemptEnded, delivery.Id, delivery.ReversePath, server.Host, server.Port, delivered, deferred, failed,
             delivery.Size, Seconds(delay), Seconds(duration));
 
-    public void Delivered(Delivery delivery, string to, MailServer server, TimeSpan delay, string reply) =>
-        Write(LogEvents.Delivered, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), reply);
+    public void Delivered(in RecipientResult result)
+    {
+        Delivery delivery = result.Delivery;
+        Write(LogEvents.Delivered, delivery.Id, delivery.ReversePath, result.To, result.Server!.Host, result.Server.Port, delivery.Size,
+            Seconds(result.Delay), result.Text);
+        Events?.Result(result, "delivered"u8, isEnd: true);
+    }
 
-    public void Deferred(Delivery delivery, string to, MailServer server, TimeSpan delay, DateTimeOffset next, string reply) =>
-        Write(LogEvents.Deferred, delivery.Id, delivery.ReversePath, to, server.Host, server.Port, delivery.Size, Seconds(delay), Time(next), reply);
+    /// <param name="uncertain">The mail server may have it all the same.</param>
+    public void Deferred(in RecipientResult result, DateTimeOffset next, bool uncertain)
+    {
+        Delivery delivery = result.Delivery;
+        Write(LogEvents.Deferred, delivery.Id, delivery.ReversePath, result.To, result.Server!.Host, result.Server.Port, delivery.Size,
+            Seconds(result.Delay), Time(next), result.Text);
+        Events?.Result(result, uncertain ? "uncertain"u8 : "deferred"u8, isEnd: false, next);
+    }
 
-    /// <param name="server">Null when none was tried.</param>
-    public void Failed(Delivery delivery, string to, MailServer? server, TimeSpan delay, string status, string reply) =>
-        Write(LogEvents.Failed, delivery.Id, delivery.ReversePath, to, server?.Host ?? "-", server?.Port ?? 0, delivery.Size, Seconds(delay), status, reply);
+    /// <param name="expired">Not for what a mail server said, but for its lifetime.</param>
+    public void Failed(in RecipientResult result, string status, bool expired)
+    {
+        Delivery delivery = result.Delivery;
+        Write(LogEvents.Failed, delivery.Id, delivery.ReversePath, result.To, result.Server?.Host ?? "-", result.Server?.Port ?? 0, delivery.Size,
+            Seconds(result.Delay), status, result.Text);
+        Events?.Result(result, expired ? "expired"u8 : "failed"u8, isEnd: true, status: status);
+    }
 
-    public void NoticeQueued(QueueId id, QueueId notice, string to, int count, string kind) =>
+    public void NoticeQueued(QueueId id, QueueId notice, string to, int count, string kind)
+    {
         Write(LogEvents.NoticeQueued, id, notice, to, count, kind);
+        Events?.Notice(id, notice, to, kind);
+    }
 
-    public void BounceDropped(QueueId id, string to, string status, string reply) => Write(LogEvents.BounceDropped, id, to, status, reply);
-    public void NoticeFailed(QueueId id, string reason) => Write(LogEvents.NoticeFailed, id, reason);
+    public void BounceDropped(QueueId id, string to, string status, string reply)
+    {
+        Write(LogEvents.BounceDropped, id, to, status, reply);
+        Events?.Other(id, "dropped"u8, "", [to], reply);
+    }
+
+    public void NoticeFailed(QueueId id, string reason)
+    {
+        Write(LogEvents.NoticeFailed, id, reason);
+        Events?.Other(id, "notice_failed"u8, "", [], reason);
+    }
     public void SentEightBit(Delivery delivery, MailServer server) => Write(LogEvents.SentEightBit, delivery.Id, server.Host, server.Port);
 
     public void Uncertain(Delivery delivery, MailServer server, string reason) =>
         Write(LogEvents.Uncertain, delivery.Id, delivery.ReversePath, server.Host, server.Port, reason);
 
-    public void Unreadable(Delivery delivery, string reason) => Write(LogEvents.Unreadable, delivery.Id, delivery.Position, reason);
+    public void Unreadable(Delivery delivery, string reason)
+    {
+        Write(LogEvents.Unreadable, delivery.Id, delivery.Position, reason);
+        Event(delivery, "unreadable"u8, reason);
+    }
+
     public void JournalFailed(Delivery delivery, string reason) => Write(LogEvents.JournalFailed, delivery.Id, reason);
     public void ClockJumped(TimeSpan by) => Write(LogEvents.ClockJumped, Seconds(by));
 
-    public void NoRoute(Delivery delivery) => Write(LogEvents.NoRoute, delivery.Id, delivery.Route);
+    public void NoRoute(Delivery delivery)
+    {
+        Write(LogEvents.NoRoute, delivery.Id, delivery.Route);
+        Event(delivery, "no_route"u8, delivery.Route);
+    }
+
+    /// <summary>An operator, or a new config, has put this row in the place of another. No line: the command has said so already.</summary>
+    public void Changed(Delivery row) => Event(row, row.Order switch
+    {
+        Order.Flush => "flush"u8,
+        Order.Bounce => "bounce"u8,
+        Order.Delete => "delete"u8,
+        Order.None => row.Hold ? "hold"u8 : "requeue"u8,
+    }, row.Order == Order.None && !row.Hold ? row.Route : "");
+
+    private void Event(Delivery delivery, ReadOnlySpan<byte> what, string reason) =>
+        Events?.Other(delivery.Id, what, delivery.ReversePath, delivery.Recipients.Select(recipient => recipient.ForwardPath), reason);
 
     /// <summary>Writes what is still on its way.</summary>
     public void Dispose()
     {
+        Events?.Dispose();
         _factory.Flush(TimeSpan.FromSeconds(5));
         _factory.Dispose();
     }

@@ -14,6 +14,9 @@ public readonly record struct QueueId(long Value)
 
     private const string Alphabet = "0123456789_bcdfghjklmnpqrstvwxyz";
 
+    /// <summary>When it was given out, unless the clock has been set back.</summary>
+    public DateTimeOffset Time => QueueIdSource.TimeOf(this);
+
     public override string ToString() => string.Create(Length, Value, static (text, value) => Write(value, text));
 
     /// <summary>Writes the id as ASCII bytes, which is what the wire and the spool want.</summary>
@@ -58,6 +61,8 @@ public sealed class QueueIdSource(TimeProvider time, long after = 0, SpoolOwner 
     private const int CounterBits = 14;
     private static readonly DateTimeOffset Epoch = new(2024, 1, 1, 0, 0, 0, TimeSpan.Zero);
     private long _last = after;
+
+    public static DateTimeOffset TimeOf(QueueId id) => Epoch.AddMilliseconds(id.Value >> CounterBits);
 
     public QueueId Next()
     {

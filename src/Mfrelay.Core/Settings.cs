@@ -20,6 +20,20 @@ public sealed record Settings
     [Setting("Where the sockets of running processes are", Form = SettingForm.AbsolutePath)]
     public string RunDirectory { get; init; } = "/run/mfrelay";
 
+    /// <summary><see cref="ConfigFile.Load(string)"/> puts "log" in the state directory here when only that is given.</summary>
+    [Setting("Where the event log and the access log are", Form = SettingForm.AbsolutePath,
+        DefaultIs = "\"/var/log/mfrelay\", or with another state_directory \"log\" in that")]
+    public string LogDirectory { get; init; } = "/var/log/mfrelay";
+
+    [Setting("Days that the event log is kept, which \"mfrelay trace\" reads; 0 writes none", Min = "0", Max = "3650")]
+    public int TraceDays { get; init; } = 7;
+
+    [Setting("\"m-filter\" writes a line of CSV for every recipient that was delivered or refused; \"off\" writes none")]
+    public AccessLog AccessLog { get; init; } = AccessLog.Off;
+
+    [Setting("Days that the access log is kept", Min = "1", Max = "3650")]
+    public int AccessLogDays { get; init; } = 30;
+
     [Setting("Language of the health messages in the journal; their codes are the same in both")]
     public Language Language { get; init; } = Language.Ja;
 
@@ -335,6 +349,14 @@ public enum AcceptFrom
 
     /// <summary>Everybody, to domains that a [[mail_server]] entry names: an inbound gateway.</summary>
     Anyone,
+}
+
+public enum AccessLog
+{
+    Off,
+
+    [EnumMember(Value = "m-filter")]
+    MFilter,
 }
 
 public enum Language

@@ -13,6 +13,7 @@ public sealed class SpooledMessage : IDisposable
     private readonly SafeFileHandle? _file;
     private readonly ReadOnlyMemory<byte> _data;
     private byte[]? _rented;
+    private string? _messageId;
 
     private SpooledMessage(Envelope envelope, long size, bool eightBit, ReadOnlyMemory<byte> data, SafeFileHandle? file, byte[]? rented) =>
         (Envelope, Size, EightBit, _data, _file, _rented) = (envelope, size, eightBit, data, file, rented);
@@ -24,6 +25,9 @@ public sealed class SpooledMessage : IDisposable
 
     /// <summary>Mail data has octets above 127.</summary>
     public bool EightBit { get; }
+
+    /// <summary>Of its header, without the brackets; empty when there is none. Read when asked for.</summary>
+    public string MessageId => _messageId ??= HeaderScan.MessageIdOf(Read(0, new byte[_file is null ? 0 : 64 * 1024]).Span);
 
     /// <summary>A message that is not in the spool: for what makes or tests mail in memory.</summary>
     public static SpooledMessage FromMemory(Envelope envelope, ReadOnlyMemory<byte> data) =>

@@ -141,6 +141,9 @@ internal sealed class DataSink(IncomingMessage message, long limit, ServerSettin
     private HeaderScan _header;
     private long _line;
 
+    /// <summary>Of the header so far.</summary>
+    public string MessageId => _header.MessageId;
+
     public bool TooLarge => Refusal == Replies.TooLarge;
 
     /// <summary>What speaks against the message so far: a limit, or the file system.</summary>

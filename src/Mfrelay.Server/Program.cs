@@ -17,6 +17,7 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
     TimeProvider time = TimeProvider.System;
     StateDirectory directory = StateDirectory.Open(settings.StateDirectory);
     using SoleProcess sole = SoleProcess.Enter(directory, "mf-smtp-server");
+    daemon.Log.Events = new EventLog("server", settings, daemon.Log, TimeProvider.System);
     Admission admission = new(settings, health: null);
     using MailQueue queue = await MailQueue.OpenAsync(directory, () => Volatile.Read(ref admission), daemon.Log, time);
     await using var health = new HealthMonitor(settings, queue.Store, daemon.Log, time, static (server, settings, cancel) =>

@@ -34,7 +34,7 @@ internal sealed partial class SmtpConnection
                 return Lost("mail data");
         }
         Reply? refusal = Refusal(sink, decoder.HasBareNewline && Limits.BareNewline == BareNewline.Reject ? Replies.BareNewline : null);
-        return _session.EndOfData(refusal ?? await CommitAsync(began));
+        return _session.EndOfData(refusal ?? await CommitAsync(sink, began));
     }
 
     /// <summary>BDAT: exactly the announced octets, whatever the answer will be (RFC 3030 2).</summary>
@@ -72,7 +72,7 @@ internal sealed partial class SmtpConnection
             return _session.EndOfChunk(early ?? Replies.ChunkOk);
         }
         _chunks = null;
-        return _session.EndOfData(Refusal(chunks.Sink, chunks.Complete(Limits.BareNewline)) ?? await CommitAsync(chunks.Began));
+        return _session.EndOfData(Refusal(chunks.Sink, chunks.Complete(Limits.BareNewline)) ?? await CommitAsync(chunks.Sink, chunks.Began));
     }
 
     private void DropChunks()
@@ -105,17 +105,19 @@ internal sealed partial class SmtpConnection
         Reply? refusal = sink.Refusal ?? content;
         if (refusal is null)
             return null;
+        long size = _message.Length;
         _message.Abandon();
-        return Refused(refusal, "data");
+        return Refused(refusal, "data", sink, size);
     }
 
-    private Reply Refused(Reply refusal, string stage)
+    private Reply Refused(Reply refusal, string stage, DataSink sink, long size)
     {
         if (refusal.Limit is not null)
             _services.LimitLog.Reached(refusal.Limit, _session.Peer.Address);
         _services.Figures.Refused(refusal, inData: true);
         MailTransaction transaction = _session.Transaction!;
-        _services.Log.Refused(_client, transaction.ReversePath, transaction.Recipients[0].ForwardPath, stage, refusal.ToString());
+        _services.Log.Refused(
+            _client, transaction.ReversePath, transaction.Recipients, stage, refusal.ToString(), transaction.Id, sink.MessageId, size);
         return refusal;
     }
 
@@ -134,7 +136,7 @@ internal sealed partial class SmtpConnection
 
     /// <summary>250 only when the message is on stable storage.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<Reply> CommitAsync(long began)
+    private async ValueTask<Reply> CommitAsync(DataSink sink, long began)
     {
         MailTransaction transaction = _session.Transaction!;
         var envelope = new Envelope
@@ -154,17 +156,17 @@ internal sealed partial class SmtpConnection
         long size = _message.Length;
         SpoolResult result = await _message.CommitAsync(envelope);
         if (result != SpoolResult.Durable)
-            return Refused(ReplyTo(result), "queue");
+            return Refused(ReplyTo(result), "queue", sink, size);
         TimeSpan time = _services.Time.GetElapsedTime(began);
         _services.Figures.AcceptedMessage(envelope, size, time, _services.Admission().Routes);
-        _services.Log.Accepted(envelope, size, time);
+        _services.Log.Accepted(envelope, new Reception(_connected, _session.Peer.User, sink.MessageId, size, time));
         return Replies.Queued(envelope.Id);
     }
 
     private Step Lost(string stage)
     {
         _message.Abandon();
-        _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", stage, _timedOut ? "timeout" : "end of stream");
+        SessionLost(stage, _timedOut ? "timeout" : "end of stream");
         if (!_timedOut)
             return default;
         _services.LimitLog.Reached(_onTimeout.Limit!, _session.Peer.Address);

@@ -22,6 +22,7 @@ internal sealed partial class SmtpConnection : IDisposable
     private readonly SmtpSession _session;
     private readonly IncomingMessage _message;
     private readonly ITimer _timer;
+    private readonly DateTimeOffset _connected;
     private ReadOnlySequence<byte> _input;
     private int _unsent;
     private bool _cannotSend;
@@ -40,6 +41,7 @@ internal sealed partial class SmtpConnection : IDisposable
         _client = new IPEndPoint(address, client.Port).ToString();
         _session = new SmtpSession(services.Admission, new SessionPeer(address, listener));
         _session.HasRoom = HasRoom;
+        _connected = services.Time.GetUtcNow();
         _message = services.Queue.Spool.NewMessage();
         _timer = services.Time.CreateTimer(static connection => ((SmtpConnection)connection!).TimeOut(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
@@ -62,7 +64,7 @@ internal sealed partial class SmtpConnection : IDisposable
         if (await EnterAsync(policy) && (policy.Tls != ListenerTls.Implicit || await BeginTlsAsync()))
             await TalkAsync();
         if (!await FlushAsync() && _timedOut)
-            _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "reply", "timeout");
+            SessionLost("reply", "timeout");
         if (_tls is not null)
             await EndTlsAsync();
     }
@@ -150,7 +152,7 @@ internal sealed partial class SmtpConnection : IDisposable
             if (!more && !_stopping)
             {
                 if (_session.Transaction is not null || _skippingLine || _input.Length > 0)
-                    _services.Log.SessionLost(_client, _session.Transaction?.ReversePath ?? "", "command", "end of stream");
+                    SessionLost("command", "end of stream");
                 return null;
             }
         }
@@ -219,8 +221,11 @@ internal sealed partial class SmtpConnection : IDisposable
         }
         bool sender = _session.LastVerb == Verb.Mail;
         _services.Log.Refused(_client, sender ? _session.LastAddress : _session.Transaction?.ReversePath ?? "",
-            sender ? "" : _session.LastAddress, VerbNames.Of(_session.LastVerb), reply.ToString());
+            sender || _session.LastAddress.Length == 0 ? [] : [new Recipient(_session.LastAddress)], VerbNames.Of(_session.LastVerb), reply.ToString());
     }
+
+    private void SessionLost(string stage, string reason) => _services.Log.SessionLost(
+        _client, _session.Transaction?.ReversePath ?? "", _session.Transaction?.Recipients ?? [], stage, reason);
 
     /// <summary>
     /// Sends what is unsent and waits for more input. False at its end, at the timeout, and when the service stops while it waits for a

@@ -82,7 +82,7 @@ internal sealed class SmtpConnectionHandler(SmtpServices services, IPEndPoint li
         }
         catch (Exception e) when (e is ConnectionResetException or ConnectionAbortedException or IOException or OperationCanceledException)
         {
-            services.Log.SessionLost(client.ToString(), "", "connection", e.Message);
+            services.Log.SessionLost(client.ToString(), "", [], "connection", e.Message);
         }
         catch (Exception e)
         {

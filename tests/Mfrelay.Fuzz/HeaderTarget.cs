@@ -1,5 +1,5 @@
 using Mfrelay.Client;
-using Mfrelay.Server;
+using Mfrelay.Core;
 
 namespace Mfrelay.Fuzz;
 
@@ -7,7 +7,7 @@ namespace Mfrelay.Fuzz;
 internal static class HeaderTarget
 {
     public static FuzzTarget Target { get; } = new("header", Run, FuzzTarget.Words(
-        "Received:", "received :", "RECEIVED\t:", "\r\n", "\r\n\r\n", "\r\n ", "Subject: x\r\n", "X:", ":", "Received: from a by b;\r\n\tdate\r\n"));
+        "Received:", "received :", "RECEIVED\t:", "\r\n", "\r\n\r\n", "\r\n ", "Subject: x\r\n", "X:", ":", "Message-ID:", "message-id :<", "Received: from a by b;\r\n\tdate\r\n"));
 
     public static void Run(ReadOnlySpan<byte> input)
     {
@@ -25,7 +25,7 @@ internal static class HeaderTarget
             pieces.Scan(input.Slice(at, piece));
             at += piece;
         }
-        Oracle.Holds(pieces.Length == whole.Length && pieces.Hops == whole.Hops, "cut anywhere it is the same");
+        Oracle.Holds(pieces.Length == whole.Length && pieces.Hops == whole.Hops && pieces.MessageId == whole.MessageId, "cut anywhere it is the same");
         Oracle.Holds(whole.Length <= input.Length, "a header is no longer than the message");
         ReadOnlySpan<byte> header = input[..(int)whole.Length];
         Oracle.Holds(whole.Hops <= header.Count((byte)'\n') + 1, "a hop is a line");

@@ -27,7 +27,7 @@ public sealed class JournalTests : IDisposable
     public void B04_a_line_is_an_entry_with_its_values_as_fields()
     {
         using (MailLog log = Open())
-            log.Refused("192.0.2.9:1234", "a@example.org", "b@example.com", "RCPT", "550 5.7.1 No");
+            log.Refused("192.0.2.9:1234", "a@example.org", [new Recipient("b@example.com")], "RCPT", "550 5.7.1 No");
         Assert.Equal(
             [
                 ("MESSAGE", "INFO_a102 メールを拒否しました。 client=192.0.2.9:1234 from=<a@example.org> to=<b@example.com> stage=RCPT reply=550 5.7.1 No"),
@@ -69,7 +69,7 @@ public sealed class JournalTests : IDisposable
     public void A_value_with_a_line_feed_makes_no_field_of_its_own()
     {
         using (MailLog log = Open())
-            log.Refused("192.0.2.9:1234", "a\nPRIORITY=0\nMF_CODE=ERROR_c401", "", "MAIL", "");
+            log.Refused("192.0.2.9:1234", "a\nPRIORITY=0\nMF_CODE=ERROR_c401", [], "MAIL", "");
         List<(string Name, string Value)> entry = Receive();
         Assert.Equal("INFO_a102", Assert.Single(entry, field => field.Name is "MF_CODE").Value);
         Assert.Equal("a\nPRIORITY=0\nMF_CODE=ERROR_c401", Assert.Single(entry, field => field.Name is "MF_FROM").Value);
@@ -80,7 +80,7 @@ public sealed class JournalTests : IDisposable
     public void A_value_that_is_too_long_for_a_datagram_is_cut_between_characters()
     {
         using (MailLog log = Open())
-            log.Refused("", new string('あ', 300_000), "", "MAIL", "");
+            log.Refused("", new string('あ', 300_000), [], "MAIL", "");
         string from = ReceiveFields()["MF_FROM"];
         Assert.EndsWith("あ [...]", from, StringComparison.Ordinal);
         Assert.InRange(Encoding.UTF8.GetByteCount(from), JournalEntry.ValueLimit - 3, JournalEntry.ValueLimit);
