@@ -81,11 +81,24 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
                 if (state.Recipients is not { } total || state.Settled.Count < total)
                     continue;
                 reader.Forget(segment);
+                RemoveLargeData(segment);
                 // The segment goes first: a journal without a segment means nothing, a segment without its journal would be sent again.
                 File.Delete(Path.Combine(spool, SpoolFormat.SegmentName(segment)));
                 journal.Remove(segment);
                 _segments.Remove(segment);
             }
+        }
+    }
+
+    /// <summary>Nearly always gone already; but a power cut brings back a file whose removal had not reached the disk.</summary>
+    private void RemoveLargeData(long segment)
+    {
+        if (!Directory.EnumerateFiles(spool, "*.dat").Any())
+            return;
+        foreach (ScannedRecord record in SpoolScanner.Scan(spool, segment, 0, checkData: false))
+        {
+            if (record.Head.Kind == RecordKind.LargeMessage)
+                File.Delete(Path.Combine(spool, SpoolFormat.LargeDataName(record.Head.Id)));
         }
     }
 

@@ -1,3 +1,5 @@
+using Mfrelay.Core;
+
 namespace Mfrelay.CrashTests;
 
 /// <summary>
@@ -63,7 +65,12 @@ internal static class DatabaseMode
     {
         if (stopped)
             await trial.Pair.StopAsync();
-        damage.Do(trial.Pair.Database, older);
+        // Between two turns: the file is locked while somebody has it open.
+        using (var lease = new Lease(trial.Pair.StateDirectory))
+        {
+            lease.Enter();
+            damage.Do(trial.Pair.Database, older);
+        }
         await trial.Pair.StartAsync((int)Limit.TotalSeconds);
         // New mail, and with it a turn for each of them.
         await trial.SendAsync(20, (int)Limit.TotalSeconds);

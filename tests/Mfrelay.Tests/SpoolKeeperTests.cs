@@ -25,5 +25,21 @@ public sealed class SpoolKeeperTests : IDisposable
         Assert.False(File.Exists(orphan));
     }
 
+    [Fact]
+    public async Task Large_mail_data_that_a_power_cut_brought_back_goes_with_its_segment()
+    {
+        SpooledRecord record = Assert.Single(await _state.AcceptAsync(State.Data(IncomingMessage.MemoryLimit + 1)));
+        string data = Path.Combine(_state.Spool, SpoolFormat.LargeDataName(record.Envelope.Id));
+        Assert.True(File.Exists(data));
+        var journal = new DoneJournal(_state.Spool);
+        journal.Append(record.Position.Segment, [new SettledRecipient(record.Position, 0)]);
+
+        using var reader = new SpoolReader(_state.Spool);
+        using var keeper = new SpoolKeeper(_state.Spool, reader, journal);
+        keeper.RemoveSettledSegments();
+        Assert.False(File.Exists(data));
+        Assert.Empty(SpoolScanner.Segments(_state.Spool));
+    }
+
     public void Dispose() => _state.Dispose();
 }
