@@ -157,7 +157,7 @@ internal sealed record TracedMessage(string? Id, IReadOnlyList<TraceEvent> Event
         [
             .. all.Concat(without).GroupBy(one => one.Id ?? one["client"], StringComparer.Ordinal)
                 // The client may be as quick as the server is with its line.
-                .Select(group => new TracedMessage(group.First().Id, [.. group.OrderBy(one => one.What != "accepted").ThenBy(one => one.Time)]))
+                .Select(group => new TracedMessage(group.First().Id, [.. group.OrderBy(one => one.What is not "accepted").ThenBy(one => one.Time)]))
                 .OrderBy(message => message.Events[0].Time),
         ];
     }

@@ -17,7 +17,7 @@ internal static class TraceTable
                 table.Add("", "", "", "", "", "");
             foreach (TraceEvent one in message.Events)
             {
-                if (one.What == "accepted" && one.Line.TryGetProperty("connected", out var connected) && connected.TryGetDateTimeOffset(out DateTimeOffset since))
+                if (one.What is "accepted" && one.Line.TryGetProperty("connected", out var connected) && connected.TryGetDateTimeOffset(out DateTimeOffset since))
                     Add(table, since, one, language.Say("接続", "connected"), "", one["client"], one["helo"], zone);
                 Add(table, one.Time, one, Name(one.What, language), Addresses(one), Peer(one), What(one, zone), zone);
             }
@@ -37,7 +37,7 @@ internal static class TraceTable
     }
 
     private static string Peer(TraceEvent one) => one["host"].Length > 0 ? MailServer.AddressOf(one["host"], int.TryParse(one["port"], CultureInfo.InvariantCulture, out int port) ? port : 0)
-        : one.What == "accepted" ? "" : one["client"];
+        : one.What is "accepted" ? "" : one["client"];
 
     private static string What(TraceEvent one, TimeZoneInfo zone) => one.What switch
     {

@@ -1,6 +1,5 @@
 using Mfrelay.Client;
 using Mfrelay.Core;
-using Mfrelay.Server;
 
 namespace Mfrelay.Fuzz;
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Mfrelay.Core;
@@ -10,7 +9,6 @@ namespace Mfrelay.Tests;
 public sealed class EventLogTests : IDisposable
 {
     private static readonly DateTimeOffset Start = new(2026, 11, 24, 12, 0, 0, TimeSpan.Zero);
-    private static readonly DateOnly Today = DateOnly.FromDateTime(Start.DateTime);
 
     private readonly TestDirectory _directory = new();
     private readonly VirtualTime _time = new(Start);
@@ -117,7 +115,7 @@ public sealed class EventLogTests : IDisposable
         {
             _log.Delivered(Result("final dot", "first"));
             Eventually(() => Names().Contains("trace-client-20261124.jsonl"));
-            _time.AdvanceTo(Start.Date.AddDays(1).AddHours(12));
+            _time.AdvanceTo(Start.AddDays(1));
             Eventually(() => Names().Contains("trace-client-20261125.jsonl"));
             _log.Delivered(Result("final dot", "second"));
         });
@@ -213,7 +211,7 @@ public sealed class EventLogTests : IDisposable
     }
 
     /// <summary>Waits until the thread that writes has had its turn.</summary>
-    private void Flushed(Action what)
+    private static void Flushed(Action what)
     {
         what();
         Thread.Sleep(500);
