@@ -127,7 +127,7 @@ install_tree() {
     cp "$source/packaging/completions/mfrelay.bash" "$root/usr/share/bash-completion/completions/mfrelay"
     cp "$source/packaging/completions/mfrelay.zsh" "$root/usr/share/zsh/site-functions/_mfrelay"
     cp "$source/packaging/completions/mfrelay.fish" "$root/usr/share/fish/vendor_completions.d/mfrelay.fish"
-    cp "$source/README.md" "$source"/packaging/{copyright,LICENSE.Apache-2.0} "$root/usr/share/doc/mfrelay/"
+    cp "$source/README.md" "$source"/packaging/{copyright,LICENSE.Apache-2.0,prometheus-alerts.yml,grafana-dashboard.json} "$root/usr/share/doc/mfrelay/"
     cp "$(runtime_pack NETCore)/THIRD-PARTY-NOTICES.TXT" "$root/usr/share/doc/mfrelay/THIRD-PARTY-NOTICES"
     find "$root" -type d -exec chmod 755 {} +
     find "$root" -type f -exec chmod 644 {} +

@@ -85,6 +85,12 @@ internal static class DaemonProgram
             yield return "state_directory";
         if (!string.Equals(before.RunDirectory, after.RunDirectory, StringComparison.Ordinal))
             yield return "run_directory";
+        if (before.LogLimit != after.LogLimit)
+            yield return "log_limit";
+        if (!string.Equals(before.Server.MetricsListen, after.Server.MetricsListen, StringComparison.Ordinal))
+            yield return "server.metrics_listen";
+        if (!string.Equals(before.Client.MetricsListen, after.Client.MetricsListen, StringComparison.Ordinal))
+            yield return "client.metrics_listen";
     }
 
     /// <summary>What keeps it from starting, so that "journalctl -p err" shows it too ("&lt;3&gt;": sd-daemon(3)).</summary>

@@ -19,6 +19,7 @@ internal static class CommandLine
             new DrainCommand(context).CreateResume(),
             new RouteCommand(context).Create(),
             new StatusCommand(context).CreateStatus(),
+            new TopCommand(context).Create(),
             new StatusCommand(context).CreateVersion(),
             new SendCommand(context).Create(),
             new ReloadCommand(context).Create(),

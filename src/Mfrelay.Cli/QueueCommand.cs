@@ -63,12 +63,20 @@ internal sealed class QueueCommand(CommandContext context)
 
     private void Print(QueueSummary summary, RouteTable routes, HealthViews views, Language language, TextWriter output)
     {
-        DateTimeOffset now = context.Time.GetUtcNow();
         if (summary.Routes.Count == 0)
         {
             output.WriteLine(language.Say("キューは空です", "the queue is empty"));
             return;
         }
+        TableOf(summary, routes, views, context.Time.GetUtcNow(), language).Write(output);
+        output.WriteLine(language.Say(
+            $"合計 {Number(summary.Routes.Sum(row => row.Count))} 件 {Octets(summary.Routes.Sum(row => row.Octets))}",
+            $"{Number(summary.Routes.Sum(row => row.Count))} in all, {Octets(summary.Routes.Sum(row => row.Octets))}"));
+    }
+
+    /// <summary>A line for each route that has mail.</summary>
+    public static TextTable TableOf(QueueSummary summary, RouteTable routes, HealthViews views, DateTimeOffset now, Language language)
+    {
         TextTable table = language == Language.Ja
             ? new TextTable("ドメイン", "件数", "サイズ", "保留", "送信中", "最古", "次回送信", "メールサーバー", "理由")
             : new TextTable("DOMAIN", "COUNT", "SIZE", "HELD", "ACTIVE", "OLDEST", "NEXT DUE", "MAIL SERVERS", "WHY");
@@ -78,10 +86,7 @@ internal sealed class QueueCommand(CommandContext context)
             table.Add(row.Route, Number(row.Count), Octets(row.Octets), Number(row.Held), Number(row.Active), CommandSupport.Age(now - row.Oldest),
                 Next(row.NextDue, now, language), new TextTable.Cell(servers, isBad), row.LastReply.Length == 0 ? "-" : row.LastReply);
         }
-        table.Write(output);
-        output.WriteLine(language.Say(
-            $"合計 {Number(summary.Routes.Sum(row => row.Count))} 件 {Octets(summary.Routes.Sum(row => row.Octets))}",
-            $"{Number(summary.Routes.Sum(row => row.Count))} in all, {Octets(summary.Routes.Sum(row => row.Octets))}"));
+        return table;
     }
 
     private static (string Text, bool IsBad) Servers(Route? route, HealthViews views, Language language)
@@ -93,26 +98,24 @@ internal sealed class QueueCommand(CommandContext context)
             states.All(server => server.Listed));
     }
 
-    private static object ToJson(QueueSummary summary, RouteTable routes, HealthViews views) => new
+    private static object ToJson(QueueSummary summary, RouteTable routes, HealthViews views) => new { summary.Time, Routes = RoutesToJson(summary, routes, views) };
+
+    public static IEnumerable<object> RoutesToJson(QueueSummary summary, RouteTable routes, HealthViews views) => summary.Routes.Select(row => new
     {
-        summary.Time,
-        Routes = summary.Routes.Select(row => new
+        row.Route,
+        Deliveries = row.Count,
+        row.Octets,
+        row.Held,
+        row.Active,
+        row.Oldest,
+        NextDue = row.NextDue.Known(),
+        row.LastReply,
+        MailServers = routes.Named(row.Route)?.MailServers.Select(server => new
         {
-            row.Route,
-            Deliveries = row.Count,
-            row.Octets,
-            row.Held,
-            row.Active,
-            row.Oldest,
-            NextDue = row.NextDue.Known(),
-            row.LastReply,
-            MailServers = routes.Named(row.Route)?.MailServers.Select(server => new
-            {
-                server.Address,
-                OnCheckList = views.Of(HealthOwner.Client, server) is { State: HealthState.Down },
-            }),
+            server.Address,
+            OnCheckList = views.Of(HealthOwner.Client, server) is { State: HealthState.Down },
         }),
-    };
+    });
 
     public static string Number(long number) => number.ToString("#,0", CultureInfo.InvariantCulture);
 

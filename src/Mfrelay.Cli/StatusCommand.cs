@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Mfrelay.Core;
 
 namespace Mfrelay.Cli;
@@ -11,10 +12,10 @@ internal sealed class StatusCommand(CommandContext context)
 
     public Command CreateStatus()
     {
-        var command = new Command("status", "Show daemons, queue and mail servers on one screen (exit status 1: a daemon does not run).") { _config, _json };
+        var command = new Command("status", "Show daemons, rates, queue, mail servers and alerts on one screen (exit status 1: a daemon does not run).") { _config, _json };
         command.AddExamples(
             ("mfrelay status", "is all well?"),
-            ("watch mfrelay status", "and does it stay so?"),
+            ("mfrelay top", "and does it stay so?"),
             ("mfrelay status --json | jq .queue.deliveries", "for a program"));
         command.SetAction((result, _) => StatusAsync(result.GetRequiredValue(_config), result.GetValue(_json), result.InvocationConfiguration));
         return command;
@@ -31,78 +32,92 @@ internal sealed class StatusCommand(CommandContext context)
     private Task<int> StatusAsync(string config, bool asJson, InvocationConfiguration console) =>
         context.WithStoreAsync(config, console, async (settings, store, language) =>
         {
-            DateTimeOffset now = context.Time.GetUtcNow();
-            RunningDaemon[] running = [.. RunningDaemon.All(settings.RunDirectory)];
-            (QueueSummary queue, IReadOnlyList<MailServerHealth> health) = await QueueCommand.ReadAsync(store, settings, language, console.Error, context.Time);
-            Drain[] drains = [.. (await store.RunAsync(table => table.Drains)).Where(drain => drain.Until > now)];
-            MailServerHealth[] bad = [.. health.Where(row => row.State == HealthState.Down)];
+            Overview all = await Overview.ReadAsync(store, settings, language, console.Error, context.Time);
             if (asJson)
-            {
-                console.Output.WriteJson(new
-                {
-                    Daemons = RunningDaemon.Names.Select(name => new
-                    {
-                        Name = name,
-                        Array.Find(running, daemon => daemon.Is(name))?.Pid,
-                        Array.Find(running, daemon => daemon.Is(name))?.Version,
-                    }),
-                    Queue = new
-                    {
-                        queue.Time,
-                        Deliveries = queue.Routes.Sum(route => route.Count),
-                        Octets = queue.Routes.Sum(route => route.Octets),
-                        Held = queue.Routes.Sum(route => route.Held),
-                        Active = queue.Routes.Sum(route => route.Active),
-                        Oldest = Oldest(queue).Known(),
-                    },
-                    MailServers = settings.MailServers.Count,
-                    Down = bad.Select(row => new { Process = row.Owner, MailServer = row.Address, row.Domain, row.Since, row.LastError }),
-                    Drained = drains.Select(drain => drain.Key),
-                });
-            }
+                console.Output.WriteJson(all.ToJson());
             else
-            {
-                Print(settings, running, queue, bad, drains, now, language, console.Output);
-            }
-            return running.Length == RunningDaemon.Names.Count ? 0 : CommandSupport.Failed;
+                Print(all, language, console.Output);
+            return all.DoBothRun ? 0 : CommandSupport.Failed;
         });
 
-    private static DateTimeOffset Oldest(QueueSummary queue) =>
-        queue.Routes.Select(route => route.Oldest).DefaultIfEmpty(DateTimeOffset.MaxValue).Min();
-
-    private static void Print(Settings settings, RunningDaemon[] running, QueueSummary queue, MailServerHealth[] bad, Drain[] drains, DateTimeOffset now,
-        Language language, TextWriter output)
+    private static void Print(Overview all, Language language, TextWriter output)
     {
         var table = new TextTable("", "");
-        foreach (string name in RunningDaemon.Names)
-        {
-            RunningDaemon? daemon = Array.Find(running, daemon => daemon.Is(name));
-            table.Add(name, new TextTable.Cell(
-                daemon is null
-                    ? language.Say("停止", "not running")
-                    : language.Say($"動作中 (pid {daemon.Pid}, {daemon.Version})", $"running (pid {daemon.Pid}, {daemon.Version})"),
-                IsBad: daemon is null));
-        }
-        int count = queue.Routes.Sum(route => route.Count);
-        table.Add(language.Say("キュー", "queue"), count == 0
+        foreach (Overview.Daemon daemon in all.Daemons)
+            table.Add(daemon.Name, DaemonCell(daemon, all.Now, language));
+        AddRates(table, all, language);
+        table.Add(language.Say("キュー", "queue"), all.Deliveries == 0
             ? language.Say("空", "empty")
             : language.Say(
-                $"{QueueCommand.Number(count)} 件, {QueueCommand.Octets(queue.Routes.Sum(route => route.Octets))}, 保留 {Held(queue)}, 最古 {CommandSupport.Age(now - Oldest(queue))}",
-                $"{QueueCommand.Number(count)}, {QueueCommand.Octets(queue.Routes.Sum(route => route.Octets))}, {Held(queue)} held, oldest {CommandSupport.Age(now - Oldest(queue))}"));
-        table.Add(language.Say("メールサーバー", "mail servers"), new TextTable.Cell(
-            language.Say($"{settings.MailServers.Count} 登録, {bad.Length} 件の接続不可, {drains.Length} 停止中",
-                $"{settings.MailServers.Count} registered, {bad.Length} views down, {drains.Length} drained"),
-            IsBad: bad.Length > 0));
-        foreach (MailServerHealth row in bad.Take(20))
-        {
-            table.Add("", new TextTable.Cell(
-                $"{row.Address} {row.Domain} ({(row.Owner == HealthOwner.Server ? "mf-smtp-server" : "mf-smtp-client")}, {CommandSupport.Age(now - row.Since)}): {row.LastError}",
-                IsBad: true));
-        }
+                $"{QueueCommand.Number(all.Deliveries)} 件, {QueueCommand.Octets(all.Octets)}, 保留 {QueueCommand.Number(all.Held)}, 最古 {CommandSupport.Age(all.Now - all.Oldest)}",
+                $"{QueueCommand.Number(all.Deliveries)}, {QueueCommand.Octets(all.Octets)}, {QueueCommand.Number(all.Held)} held, oldest {CommandSupport.Age(all.Now - all.Oldest)}"));
+        AddHealth(table, all, language, most: 20);
+        AddAlerts(table, all, language);
         table.Write(output);
     }
 
-    private static string Held(QueueSummary queue) => QueueCommand.Number(queue.Routes.Sum(route => route.Held));
+    internal static TextTable.Cell DaemonCell(Overview.Daemon daemon, DateTimeOffset now, Language language)
+    {
+        if (daemon.Running is not { } running)
+            return new TextTable.Cell(language.Say("停止", "not running"), IsBad: true);
+        string since = "";
+        if (daemon.Figures is { } figures)
+        {
+            string age = CommandSupport.Age(now - figures.Started), kind = running.Is(RunningDaemon.Server) ? "connections" : "sessions";
+            since = language.Say($", 起動から {age}, 接続 {figures.Sessions}", $", up {age}, {figures.Sessions} {kind}");
+        }
+        string what = $"(pid {running.Pid}, {running.Version}{since})";
+        return language.Say($"動作中 {what}", $"running {what}");
+    }
+
+    private static void AddRates(TextTable table, Overview all, Language language)
+    {
+        string[] rates = [.. new[]
+        {
+            Rate(Figure.Accepted, language.Say("受け付け", "accepted")), Rate(Figure.Delivered, language.Say("送信", "delivered")),
+            Rate(Figure.Deferred, language.Say("延期", "deferred")), Rate(Figure.Failed, language.Say("失敗", "failed")),
+            Rate(Figure.Refused, language.Say("拒否", "refused")),
+        }.Where(text => text.Length > 0)];
+        if (rates.Length > 0)
+            table.Add(language.Say("毎分 (1分/5分)", "per minute (1m/5m)"), string.Join(", ", rates));
+
+        string Rate(string name, string word) => all.Of(name) is { } figure ? $"{word} {Number(figure.PerMinute)}/{Number(figure.PerMinuteOfFive)}" : "";
+    }
+
+    internal static void AddHealth(TextTable table, Overview all, Language language, int most)
+    {
+        MailServerHealth[] down = [.. all.Down];
+        table.Add(language.Say("メールサーバー", "mail servers"), new TextTable.Cell(
+            language.Say($"{all.Settings.MailServers.Count} 登録, {down.Length} 件の接続不可, {all.Drains.Count} 停止中",
+                $"{all.Settings.MailServers.Count} registered, {down.Length} views down, {all.Drains.Count} drained"),
+            IsBad: down.Length > 0));
+        foreach (MailServerHealth row in down.Take(most))
+        {
+            table.Add("", new TextTable.Cell(
+                $"{row.Address} {row.Domain} ({(row.Owner == HealthOwner.Server ? "mf-smtp-server" : "mf-smtp-client")}, {CommandSupport.Age(all.Now - row.Since)}): {row.LastError}",
+                IsBad: true));
+        }
+    }
+
+    internal static void AddAlerts(TextTable table, Overview all, Language language)
+    {
+        RaisedAlert[] alerts = [.. all.Alerts];
+        if (alerts.Length == 0)
+        {
+            table.Add(language.Say("アラート", "alerts"),
+                all.Settings.Alert.IsOn ? language.Say("なし", "none") : language.Say("なし ([alert] の設定なし)", "none ([alert] has no rule)"));
+        }
+        for (int i = 0; i < alerts.Length; i++)
+        {
+            RaisedAlert alert = alerts[i];
+            string text = $"{alert.Rule} {alert.Subject} {alert.Value} ({CommandSupport.Age(all.Now - alert.Since)})";
+            table.Add(i == 0 ? language.Say("アラート", "alerts") : "", new TextTable.Cell(text, IsBad: true));
+        }
+    }
+
+    /// <summary>As much of a rate as one wants to know.</summary>
+    internal static string Number(double rate) =>
+        rate >= 10 || rate == Math.Floor(rate) ? QueueCommand.Number((long)Math.Round(rate)) : rate.ToString("0.0", CultureInfo.InvariantCulture);
 
     private static int Version(string config, bool asJson, InvocationConfiguration console)
     {

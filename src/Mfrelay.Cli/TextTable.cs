@@ -23,19 +23,23 @@ internal sealed class TextTable
 
     public void Write(TextWriter output)
     {
-        bool terminal = ReferenceEquals(output, Console.Out) && !Console.IsOutputRedirected;
+        foreach (string line in Lines(colours: ReferenceEquals(output, Console.Out) && !Console.IsOutputRedirected))
+            output.WriteLine(line);
+    }
+
+    public IEnumerable<string> Lines(bool colours)
+    {
         using var text = new StringWriter();
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
         {
             Out = new AnsiConsoleOutput(text),
-            Ansi = terminal ? AnsiSupport.Yes : AnsiSupport.No,
-            ColorSystem = terminal ? ColorSystemSupport.Standard : ColorSystemSupport.NoColors,
+            Ansi = colours ? AnsiSupport.Yes : AnsiSupport.No,
+            ColorSystem = colours ? ColorSystemSupport.Standard : ColorSystemSupport.NoColors,
             Interactive = InteractionSupport.No,
         });
         console.Profile.Width = 10_000;
         console.Write(_table);
-        foreach (string line in text.ToString().TrimEnd('\n').Split('\n'))
-            output.WriteLine(line.TrimEnd());
+        return text.ToString().TrimEnd('\n').Split('\n').Select(line => line.TrimEnd());
     }
 
     /// <param name="IsBad">Shown in red.</param>

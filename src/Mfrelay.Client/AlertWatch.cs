@@ -3,12 +3,16 @@ using Mfrelay.Core;
 
 namespace Mfrelay.Client;
 
-/// <summary>Looks at the [alert] rules from time to time; writes what changed to the journal and tells the operator's program.</summary>
-internal sealed class AlertWatch(QueueRunner runner, StateDirectory directory)
+/// <summary>Looks at the [alert] rules from time to time; writes what changed to the journal and tells the operator's program and webhook.</summary>
+internal sealed class AlertWatch(QueueRunner runner, StateDirectory directory, AlertWebhook webhook)
 {
     private readonly AlertBoard _board = new();
+    private volatile IReadOnlyList<Alert> _up = [];
 
     public string Status { get; private set; } = "";
+
+    /// <summary>Those that are up.</summary>
+    public IReadOnlyList<Alert> Up => _up;
 
     public async Task RunAsync(CancellationToken cancel)
     {
@@ -34,11 +38,11 @@ internal sealed class AlertWatch(QueueRunner runner, StateDirectory directory)
             (QueueSummary? queue, IReadOnlyList<MailServerHealth> health) = await runner.Store.RunAsync(table => (table.ReadSummary(), table.ReadHealth()));
             (IReadOnlyList<Alert> raised, IReadOnlyList<Alert> cleared) =
                 _board.Look(new AlertFacts(runner.Time.GetUtcNow(), queue, health, directory.Root, directory.Room()), rules);
-            Status = _board.Status;
+            (Status, _up) = (_board.Status, _board.Up);
             foreach (Alert alert in raised)
-                await TellAsync("raised", alert, rules, () => runner.Log.AlertRaised(alert), cancel);
+                await TellAsync(LogEvents.AlertRaised, alert, rules, () => runner.Log.AlertRaised(alert), cancel);
             foreach (Alert alert in cleared)
-                await TellAsync("cleared", alert, rules, () => runner.Log.AlertCleared(alert), cancel);
+                await TellAsync(LogEvents.AlertCleared, alert, rules, () => runner.Log.AlertCleared(alert), cancel);
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -47,9 +51,15 @@ internal sealed class AlertWatch(QueueRunner runner, StateDirectory directory)
     }
 
     /// <summary>The journal first: it does not depend on anything that may be stuck.</summary>
-    private async Task TellAsync(string what, Alert alert, AlertSettings rules, Action log, CancellationToken cancel)
+    private async Task TellAsync(LogEvent change, Alert alert, AlertSettings rules, Action log, CancellationToken cancel)
     {
         log();
+        string what = change == LogEvents.AlertRaised ? "raised" : "cleared";
+        if (rules.Webhook.Length > 0)
+        {
+            webhook.Send(rules, new AlertNotice(
+                change.Code, what, alert.RuleName, alert.Subject, alert.Value, alert.Since, runner.Time.GetUtcNow(), runner.Settings.HostName));
+        }
         if (rules.Exec.Length == 0)
             return;
         var start = new ProcessStartInfo(rules.Exec, [what, alert.RuleName, alert.Subject, alert.Value]) { UseShellExecute = false, RedirectStandardInput = true };

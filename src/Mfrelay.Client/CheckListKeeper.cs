@@ -54,6 +54,12 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
             return _health.GetValueOrDefault(server.Key)?.State == HealthState.Down || IsDrained(server);
     }
 
+    public (bool IsDown, bool IsDrained) StateOf(MailServer server)
+    {
+        lock (_gate)
+            return (_health.GetValueOrDefault(server.Key)?.State == HealthState.Down, IsDrained(server));
+    }
+
     /// <summary>Addresses of what is on the list or drained, for the line of status.</summary>
     public IReadOnlyList<string> Listed()
     {

@@ -40,6 +40,16 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         }
     }
 
+    /// <summary>Sessions that are open or opening.</summary>
+    public int Sessions
+    {
+        get
+        {
+            lock (_workers)
+                return _sessions;
+        }
+    }
+
     private int Waiting => _fresh.Count + _retries.Count;
 
     public void Add(Delivery delivery)

@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using Mfrelay.Core;
 
 namespace Mfrelay.Client;
@@ -23,6 +24,9 @@ internal sealed class Postmaster : IDisposable
     public Postmaster(
         StateDirectory directory, QueueStore store, Func<Settings> settings, MailLog log, TimeProvider time, Action news) =>
         (_directory, _store, _settings, _log, _time, _news) = (directory, store, settings, log, time, news);
+
+    /// <summary>Where each sync is measured; null: nowhere.</summary>
+    public Histogram<double>? SyncTime { get; set; }
 
     /// <summary>Makes good what an earlier run left of its segments, and brings the table up to them.</summary>
     public async Task OpenAsync()
@@ -82,7 +86,7 @@ internal sealed class Postmaster : IDisposable
     private SpoolWriter Spool()
     {
         lock (_gate)
-            return _spool ??= new SpoolWriter(_directory.Spool, SpoolOwner.Client, _ids!, records => _ = IndexAsync([.. records]));
+            return _spool ??= new SpoolWriter(_directory.Spool, SpoolOwner.Client, _ids!, records => _ = IndexAsync([.. records])) { SyncTime = SyncTime };
     }
 
     // On the spool's thread, in the order of the positions.

@@ -23,14 +23,18 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
     lifetime.ApplicationStopping.Register(() => notifier?.Notify(new ServiceState(ServiceNotice.ExtendStop(daemon.Settings.Client.ShutdownTimeout))));
 
     await runner.OpenAsync();
+    using var webhook = new AlertWebhook(daemon.Log, TimeProvider.System);
+    var watch = new AlertWatch(runner, directory, webhook);
+    await using MetricsEndpoint? metrics = await MetricsEndpoint.StartAsync(
+        settings.Client.MetricsListen, daemon.Log, TimeProvider.System, metrics => new ClientMetrics(runner, watch).AddTo(metrics));
     await host.StartAsync();
     daemon.Log.Started("mf-smtp-client");
     daemon.OnReload(
         async changed => $"rerouted={await runner.ReloadAsync(changed)}",
         DaemonProgram.NeedRestart,
         notifier);
-    var watch = new AlertWatch(runner, directory);
-    Task alerts = watch.RunAsync(lifetime.ApplicationStopping);
+    Task alerts = Task.WhenAll(watch.RunAsync(lifetime.ApplicationStopping), webhook.RunAsync(lifetime.ApplicationStopping));
+    Task figures = FiguresOf(runner, watch, settings.RunDirectory).RunAsync(lifetime.ApplicationStopping);
     // A runner that fails ends the process, with an exit code that makes the service manager start it again.
     Task running = runner.RunAsync(lifetime.ApplicationStopping);
     _ = running.ContinueWith(_ => lifetime.StopApplication(), TaskScheduler.Default);
@@ -39,7 +43,18 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
     await running;
     await alerts;
     await notices;
+    await figures;
 });
+
+static FigureKeeper FiguresOf(QueueRunner runner, AlertWatch alerts, string runDirectory) => new("mf-smtp-client", runDirectory, TimeProvider.System,
+    () =>
+    [
+        (Figure.Delivered, runner.Figures.Recipients(Disposition.Delivered)),
+        (Figure.Deferred, runner.Figures.Recipients(Disposition.Deferred)),
+        (Figure.Failed, runner.Figures.Recipients(Disposition.Failed)),
+    ],
+    () => runner.Sessions,
+    () => [.. alerts.Up.Select(alert => new RaisedAlert(alert.RuleName, alert.Subject, alert.Value, alert.Since))]);
 
 static ServiceNotice NoticeOf(ISystemdNotifier notifier, QueueRunner runner, AlertWatch alerts, Daemon daemon) => new(
     state => notifier.Notify(new ServiceState(state)),

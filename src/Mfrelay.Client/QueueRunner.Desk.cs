@@ -72,6 +72,7 @@ internal sealed partial class QueueRunner
         {
             await SettleAsync(message, delivery, _ => true);
             TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
+            Figures.GivenUp(_routes.EntryOf(delivery.Route), delivery.Recipients.Count);
             foreach (OpenRecipient recipient in delivery.Recipients)
             {
                 var result = new RecipientResult(delivery, message, null, recipient.ForwardPath, outcome.StageText, outcome.ReplyText, delay);

@@ -120,8 +120,10 @@ internal sealed partial class QueueRunner
     {
         Delivery delivery = attempt.Delivery;
         TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
-        Log.AttemptEnded(delivery, attempt.Peer, verdicts.Count(v => v.Disposition == Disposition.Delivered),
-            verdicts.Count(v => v.Disposition == Disposition.Deferred), verdicts.Count(v => v.Disposition == Disposition.Failed), delay, attempt.Duration);
+        int delivered = verdicts.Count(v => v.Disposition == Disposition.Delivered);
+        int deferred = verdicts.Count(v => v.Disposition == Disposition.Deferred), failed = verdicts.Length - delivered - deferred;
+        Figures.AttemptEnded(_routes.EntryOf(delivery.Route), delivered, deferred, failed, delay, attempt.Duration);
+        Log.AttemptEnded(delivery, attempt.Peer, delivered, deferred, failed, delay, attempt.Duration);
         bool uncertain = false;
         for (int i = 0; i < verdicts.Length; i++)
         {

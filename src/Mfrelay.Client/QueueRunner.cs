@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Threading.Channels;
 using Mfrelay.Core;
 
@@ -62,6 +63,8 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     }
 
     public Settings Settings { get; private set; }
+    public ClientFigures Figures { get; } = new();
+    public RouteTable Routes => _routes;
     public MailLog Log { get; }
     public TimeProvider Time { get; }
     public SpoolReader Reader { get; }
@@ -78,6 +81,30 @@ internal sealed partial class QueueRunner : IAsyncDisposable
 
     /// <summary>The queue and the mail servers that are sent nothing, for the line of status.</summary>
     public (QueueSummary? Queue, IReadOnlyList<string> Listed) Overview() => (_summary, _checkList.Listed());
+
+    public (bool IsDown, bool IsDrained) StateOf(MailServer server) => _checkList.StateOf(server);
+
+    /// <summary>Sessions with a mail server; with MX records, those with all that they name.</summary>
+    public double SessionsWith(MailServer server)
+    {
+        lock (_gate)
+        {
+            return _servers.Values.Where(queue => string.Equals(queue.Server.Key, server.Key, StringComparison.Ordinal)
+                || (server.IsMx && queue.Server.IsMx && string.Equals(_routes.EntryOf(queue.Server.Domain), server.Domain, StringComparison.OrdinalIgnoreCase)))
+                .Sum(queue => queue.Sessions);
+        }
+    }
+
+    public int Sessions
+    {
+        get
+        {
+            lock (_gate)
+                return _servers.Values.Sum(queue => queue.Sessions);
+        }
+    }
+
+    public void MeasureSyncs(Histogram<double> time) => _postmaster.SyncTime = time;
 
     /// <summary>Reads what an earlier run left; the service is ready after this.</summary>
     public async Task OpenAsync()

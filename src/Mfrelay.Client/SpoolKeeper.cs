@@ -15,6 +15,7 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
     private readonly Dictionary<long, Segment> _segments = [];
     private bool _hasNews = true;
     private int _quietCalls;
+    private bool _lookedForOrphans;
 
     /// <summary>Writes to the done journal; from here on a crash sends to none of them again.</summary>
     public void Settle(SpooledMessage message, SpoolPosition position, ReadOnlySpan<SettledRecipient> settled)
@@ -70,6 +71,9 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
             if (!_hasNews && ++_quietCalls < QuietCalls)
                 return;
             (_hasNews, _quietCalls) = (false, 0);
+            if (!_lookedForOrphans)
+                RemoveOrphans();
+            _lookedForOrphans = true;
             foreach (long segment in SpoolScanner.Segments(spool))
             {
                 Segment state = SegmentOf(segment);
@@ -81,6 +85,19 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
                 File.Delete(Path.Combine(spool, SpoolFormat.SegmentName(segment)));
                 journal.Remove(segment);
                 _segments.Remove(segment);
+            }
+        }
+    }
+
+    /// <summary>Journals whose segment is gone: an earlier run was killed between the two.</summary>
+    private void RemoveOrphans()
+    {
+        foreach (string path in Directory.EnumerateFiles(spool, "*.done"))
+        {
+            if (QueueId.TryParse(Path.GetFileNameWithoutExtension(path.AsSpan()), out QueueId segment)
+                && !File.Exists(Path.Combine(spool, SpoolFormat.SegmentName(segment.Value))))
+            {
+                journal.Remove(segment.Value);
             }
         }
     }

@@ -27,6 +27,13 @@ public sealed record AlertSettings
     [Setting("The program is killed after this long", Min = "1s", Max = "10m")]
     public TimeSpan ExecTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
+    [Setting("URL that gets an HTTP POST for each alert raised or cleared: a JSON object with code, state, rule, subject, value, since and host; \"\" is none",
+        Form = SettingForm.OptionalUrl)]
+    public string Webhook { get; init; } = "";
+
+    [Setting("How long one try of the webhook may take; there are four, 1 s, 5 s and 30 s apart", Min = "1s", Max = "1m")]
+    public TimeSpan WebhookTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
     public bool IsOn => OldestMail > TimeSpan.Zero || QueueSize > 0 || ServerDown > TimeSpan.Zero || DiskFree > 0;
 }
 
@@ -43,6 +50,9 @@ public enum AlertRule
 /// <param name="Value">How bad it is, for people to read.</param>
 public sealed record Alert(AlertRule Rule, string Subject, string Value)
 {
+    /// <summary>When it was raised.</summary>
+    public DateTimeOffset Since { get; init; }
+
     public string RuleName => Setting.SnakeCase(Rule.ToString());
 }
 
@@ -59,10 +69,15 @@ public sealed class AlertBoard
     /// <summary>For the status line; empty when all is well.</summary>
     public string Status => _up.Count == 0 ? "" : $"alerts: {string.Join(", ", _up.Values.Select(alert => $"{alert.RuleName} {alert.Subject} {alert.Value}"))}";
 
+    /// <summary>Those that are up.</summary>
+    public IReadOnlyList<Alert> Up => [.. _up.Values];
+
     /// <summary>What changed.</summary>
     public (IReadOnlyList<Alert> Raised, IReadOnlyList<Alert> Cleared) Look(AlertFacts facts, AlertSettings rules)
     {
-        Dictionary<(AlertRule, string), Alert> now = Broken(facts, rules).ToDictionary(alert => (alert.Rule, alert.Subject));
+        Dictionary<(AlertRule, string), Alert> now = Broken(facts, rules)
+            .Select(alert => alert with { Since = _up.GetValueOrDefault((alert.Rule, alert.Subject))?.Since ?? facts.Now })
+            .ToDictionary(alert => (alert.Rule, alert.Subject));
         Alert[] raised = [.. now.Values.Where(alert => !_up.ContainsKey((alert.Rule, alert.Subject)))];
         Alert[] cleared = [.. _up.Values.Where(alert => !now.ContainsKey((alert.Rule, alert.Subject)))];
         _up.Clear();

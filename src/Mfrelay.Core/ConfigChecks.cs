@@ -8,6 +8,7 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
     public void Run()
     {
         CheckListeners();
+        CheckMetrics();
         CheckDuplicateMailServers();
         CheckLoops();
         CheckMx();
@@ -47,6 +48,18 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
         {
             if (tables[i].Address is { } address && (listen.Contains(address) || tables.Take(i).Any(other => address.Equals(other.Address))))
                 Report($"listener[{i}].address", "listener.address", $"\"{address}\" is there twice; write each address and port once");
+        }
+    }
+
+    private void CheckMetrics()
+    {
+        string ofServer = settings.Server.MetricsListen, ofClient = settings.Client.MetricsListen;
+        if (ofClient.Length > 0 && string.Equals(ofServer, ofClient, StringComparison.Ordinal))
+            Report("client.metrics_listen", "client.metrics_listen", $"\"{ofClient}\" is server.metrics_listen too; each process needs a port of its own");
+        foreach ((string key, string address) in new[] { ("server.metrics_listen", ofServer), ("client.metrics_listen", ofClient) })
+        {
+            if (address.Length > 0 && settings.EndPoints.Any(listener => string.Equals(listener.ToString(), address, StringComparison.Ordinal)))
+                Report(key, key, $"\"{address}\" is where mail is accepted; write another port");
         }
     }
 

@@ -40,14 +40,22 @@ public static class LogEvents
     public static readonly LogEvent NeedsRestart = new("WARN_c307", ["keys"],
         "次の設定の変更は再起動後に有効になります。 {keys}", "A change of these settings takes effect at the next start. {keys}");
 
-    public static readonly LogEvent EventLogFailed = new("WARN_c392", ["file", "reason"],
+    public static readonly LogEvent EventLogFailed = new("WARN_c393", ["file", "reason"],
         "イベントログに書き込めません。メールの処理は続けます。 {file} ({reason})", "The event log cannot be written; mail goes on without it. {file} ({reason})");
 
-    public static readonly LogEvent EventLogWorks = new("INFO_c393", ["file", "count"],
+    public static readonly LogEvent EventLogWorks = new("INFO_c193", ["file", "count"],
         "イベントログに再び書き込めるようになりました。 {file} 失われた行数={count}", "The event log is written again. {file} lines lost={count}");
 
     public static readonly LogEvent LogLinesLost = new("WARN_c391", ["count"],
         "ログを{count}行出力できませんでした。", "{count} log lines were not written.");
+
+    // Metrics
+
+    public static readonly LogEvent MetricsServed = new("INFO_c192", ["address"],
+        "メトリクスの提供を開始しました。 http://{address}/metrics", "Metrics are served. http://{address}/metrics");
+
+    public static readonly LogEvent MetricsNotServed = new("WARN_c392", ["address", "reason"],
+        "メトリクスを提供できません。メールの処理は続けます。 {address} ({reason})", "Metrics cannot be served; mail goes on. {address} ({reason})");
 
     public static readonly LogEvent Unexpected = new("ERROR_c401", ["where", "error"],
         "予期しないエラーが発生しました。 {where}: {error}", "Unexpected error. {where}: {error}");
@@ -156,6 +164,9 @@ public static class LogEvents
 
     public static readonly LogEvent AlertHookFailed = new("WARN_b233", ["program", "reason"],
         "アラートの通知プログラムを実行できません。 {program} ({reason})", "The program for alerts failed. {program} ({reason})");
+
+    public static readonly LogEvent AlertWebhookFailed = new("WARN_b234", ["url", "reason"],
+        "アラートをWebhookで通知できません。 {url} ({reason})", "The webhook for alerts failed. {url} ({reason})");
 
     // mf-smtp-client
 

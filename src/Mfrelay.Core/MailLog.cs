@@ -121,6 +121,9 @@ public sealed class MailLog : IDisposable
     public void AlertRaised(Alert alert) => Write(LogEvents.AlertRaised, alert.RuleName, alert.Subject, alert.Value);
     public void AlertCleared(Alert alert) => Write(LogEvents.AlertCleared, alert.RuleName, alert.Subject);
     public void AlertHookFailed(string program, string reason) => Write(LogEvents.AlertHookFailed, program, reason);
+    public void AlertWebhookFailed(string url, string reason) => Write(LogEvents.AlertWebhookFailed, url, reason);
+    public void MetricsServed(string address) => Write(LogEvents.MetricsServed, address);
+    public void MetricsNotServed(string address, string reason) => Write(LogEvents.MetricsNotServed, address, reason);
     public void Drained(Drain drain) => Write(LogEvents.Drained, drain.Key, drain.Reason);
     public void Undrained(Drain drain) => Write(LogEvents.Undrained, drain.Key);
 

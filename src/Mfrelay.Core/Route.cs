@@ -200,6 +200,9 @@ public sealed class RouteTable
         return route is not null && IsByMx(route) ? new Route(name, [route.MailServers[0] with { Domain = name }]) : null;
     }
 
+    /// <summary>The registered domain that a route belongs to, "-" for none: where MX records decide, there is a route for each domain of the world.</summary>
+    public string EntryOf(string route) => ForDomain(route)?.Name ?? "-";
+
     /// <summary>An entry with MX is alone in its route: the config check sees to that.</summary>
     private static bool IsByMx(Route route) => route.MailServers[0].IsMx;
 

@@ -61,4 +61,10 @@ public enum SettingForm
 
     /// <summary>A domain name, or "" for none.</summary>
     OptionalName,
+
+    /// <summary>A loopback address with a port, or "" for none.</summary>
+    OptionalLoopback,
+
+    /// <summary>An http or https URL, or "" for none.</summary>
+    OptionalUrl,
 }

@@ -144,6 +144,8 @@ internal static class SettingValue
         SettingForm.OptionalPath => text.Length == 0 || IsOfForm(SettingForm.AbsolutePath, text),
         SettingForm.OptionalAddress => text.Length == 0 || HostName.ParseAddress(text) is not null,
         SettingForm.OptionalName => text.Length == 0 || HostName.IsDomain(text),
+        SettingForm.OptionalLoopback => text.Length == 0 || (ParseEndPoint(text) is { Port: > 0 } endPoint && IPAddress.IsLoopback(endPoint.Address)),
+        SettingForm.OptionalUrl => text.Length == 0 || (Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && url.Scheme is "http" or "https" && url.Host.Length > 0),
     };
 
     private static string Name(Setting setting)
@@ -176,6 +178,8 @@ internal static class SettingValue
         SettingForm.OptionalPath => "an absolute path",
         SettingForm.OptionalAddress => "an IP address",
         SettingForm.OptionalName => "a domain name",
+        SettingForm.OptionalLoopback => "a loopback address with a port",
+        SettingForm.OptionalUrl => "a URL",
     };
 
     /// <summary>What one may write, in words: for errors and the manual.</summary>
@@ -213,6 +217,8 @@ internal static class SettingValue
         SettingForm.OptionalPath => "a path that begins with \"/\", or \"\"",
         SettingForm.OptionalAddress => "an IP address without brackets and port, or \"\"",
         SettingForm.OptionalName => "a name of letters, digits, \"-\" and \".\" such as \"relay.example.jp\", or \"\"",
+        SettingForm.OptionalLoopback => "\"127.0.0.1:9125\", \"[::1]:9125\" (a loopback address: nobody is asked for a password there), or \"\"",
+        SettingForm.OptionalUrl => "\"https://host/path\" or \"http://host/path\", or \"\"",
     };
 
     private static string Quoted(string text) =>

@@ -59,7 +59,7 @@ public sealed record Settings
     [Setting("The mail servers that mail is delivered to, an entry for each; entries of one domain share its mail", Key = "mail_server")]
     public IReadOnlyList<MailServer> MailServers { get; init; } = [];
 
-    /// <summary>Everything that mf-smtp-server listens on.</summary>
+    /// <summary>Everything that mf-smtp-server listens on for mail.</summary>
     public IEnumerable<IPEndPoint> EndPoints => Server.Listen.Concat(Listeners.Select(listener => listener.Address).OfType<IPEndPoint>());
 }
 
@@ -203,6 +203,9 @@ public sealed record ServerSettings
     /// <summary>RFC 5321 3.8 lets a server close after 421; open is better, since the sender may have mail for other domains.</summary>
     [Setting("Close the session after a 421 for a mail server that is down")]
     public bool CloseAfter421 { get; init; }
+
+    [Setting("Metrics in the format of Prometheus at http://ADDRESS/metrics, for programs on this machine; \"\" is off", Form = SettingForm.OptionalLoopback)]
+    public string MetricsListen { get; init; } = "";
 }
 
 public sealed record ClientSettings
@@ -285,6 +288,9 @@ public sealed record ClientSettings
 
     [Setting("Addresses of the mail servers that MX records name: \"ipv4_first\", \"ipv6_first\", or \"ipv4\" or \"ipv6\" alone")]
     public AddressOrder AddressOrder { get; init; } = AddressOrder.Ipv4First;
+
+    [Setting("Metrics in the format of Prometheus at http://ADDRESS/metrics, for programs on this machine; \"\" is off", Form = SettingForm.OptionalLoopback)]
+    public string MetricsListen { get; init; } = "";
 }
 
 public enum AddressOrder

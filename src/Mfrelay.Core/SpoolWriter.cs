@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using Microsoft.Win32.SafeHandles;
 
 namespace Mfrelay.Core;
@@ -55,6 +57,9 @@ public sealed class SpoolWriter : IDisposable
     }
 
     internal string Directory { get; }
+
+    /// <summary>Where each fdatasync is measured; null: nowhere.</summary>
+    internal Histogram<double>? SyncTime { get; set; }
 
     public IncomingMessage NewMessage() => new(this);
 
@@ -128,7 +133,9 @@ public sealed class SpoolWriter : IDisposable
             while (first + count < waiting.Count && length < BatchLimit && _end + length < _segmentLimit);
 
             RandomAccess.Write(_handle!, _batch.AsSpan(0, length), _end);
+            long began = Stopwatch.GetTimestamp();
             Native.DataSync(_handle!);
+            SyncTime?.Record(Stopwatch.GetElapsedTime(began).TotalSeconds);
             _end += length;
             foreach (SpooledRecord record in records)
             {

@@ -27,6 +27,8 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
         return;
     Volatile.Write(ref admission, new Admission(settings, health));
     using var services = new SmtpServices(() => Volatile.Read(ref admission), queue, daemon.Log, time);
+    await using MetricsEndpoint? metrics = await MetricsEndpoint.StartAsync(
+        settings.Server.MetricsListen, daemon.Log, time, metrics => ServerMetrics.AddTo(metrics, services, health, directory));
 
     ListenSockets sockets = ListenSockets.FromEnvironment();
     await using WebApplication app = Build(settings, services, sockets);
@@ -58,9 +60,13 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
         draining = services.StopAsync(daemon.Settings.Server.ShutdownTimeout);
     });
     await app.StartAsync();
+    Task figures = new FigureKeeper("mf-smtp-server", settings.RunDirectory, time,
+        () => [(Figure.Accepted, services.Figures.Accepted.Value), (Figure.Refused, services.Figures.RefusedInAll)],
+        () => services.Open, static () => []).RunAsync(app.Lifetime.ApplicationStopping);
     Task notices = notifier is null ? Task.CompletedTask : NoticeOf(notifier, app, queue, health, daemon).RunAsync(app.Lifetime.ApplicationStopping);
     await app.WaitForShutdownAsync();
     await notices;
+    await figures;
     if (draining is not null)
         await draining;
 });

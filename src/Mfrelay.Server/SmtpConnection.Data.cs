@@ -114,6 +114,7 @@ internal sealed partial class SmtpConnection
     {
         if (refusal.Limit is not null)
             _services.LimitLog.Reached(refusal.Limit, _session.Peer.Address);
+        _services.Figures.Refused(refusal, inData: true);
         MailTransaction transaction = _session.Transaction!;
         _services.Log.Refused(
             _client, transaction.ReversePath, transaction.Recipients, stage, refusal.ToString(), transaction.Id, sink.MessageId, size);
@@ -156,7 +157,9 @@ internal sealed partial class SmtpConnection
         SpoolResult result = await _message.CommitAsync(envelope);
         if (result != SpoolResult.Durable)
             return Refused(ReplyTo(result), "queue", sink, size);
-        _services.Log.Accepted(envelope, new Reception(_connected, _session.Peer.User, sink.MessageId, size, _services.Time.GetElapsedTime(began)));
+        TimeSpan time = _services.Time.GetElapsedTime(began);
+        _services.Figures.AcceptedMessage(envelope, size, time, _services.Admission().Routes);
+        _services.Log.Accepted(envelope, new Reception(_connected, _session.Peer.User, sink.MessageId, size, time));
         return Replies.Queued(envelope.Id);
     }
 

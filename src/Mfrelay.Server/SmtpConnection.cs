@@ -211,6 +211,7 @@ internal sealed partial class SmtpConnection : IDisposable
 
     private void LogRefusal(Reply reply)
     {
+        _services.Figures.Refused(reply, inData: false);
         if (reply.Limit is not null)
         {
             _services.LimitLog.Reached(reply.Limit, _session.Peer.Address);

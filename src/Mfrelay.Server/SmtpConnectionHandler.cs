@@ -12,6 +12,7 @@ internal sealed class SmtpServices(Func<Admission> admission, MailQueue queue, M
     public MailQueue Queue { get; } = queue;
     public MailLog Log { get; } = log;
     public TimeProvider Time { get; } = time;
+    public ServerFigures Figures { get; } = new();
     public ClientTable Clients { get; } = new(time);
     public LimitLog LimitLog { get; } = new(log, time);
     public CertificateStore Certificates { get; } = new(admission, log, time);
@@ -23,9 +24,13 @@ internal sealed class SmtpServices(Func<Admission> admission, MailQueue queue, M
     private volatile bool _stopping;
     private int _open;
 
+    /// <summary>Connections that are open.</summary>
+    public int Open => Volatile.Read(ref _open);
+
     /// <summary>Counts a connection in; false when there are as many as there may be.</summary>
     public bool TryEnter()
     {
+        Figures.Connections.Add();
         if (Interlocked.Increment(ref _open) <= Admission().Settings.Server.MaxConnections)
             return true;
         Interlocked.Decrement(ref _open);

@@ -74,6 +74,15 @@ public sealed class A_reload_moves_queued_mail_to_its_new_route : IAsyncDisposab
         await _first.WaitForAsync(1, seconds: 10);
     }
 
+    [Fact]
+    public async Task What_only_a_restart_changes_is_named()
+    {
+        Daemon client = await _relay.StartClientAsync();
+        _relay.WriteConfig("log_limit = 1000\n" + Config(("*", _other.EndPoint)));
+        client.Reload();
+        await client.WaitForLineAsync("WARN_c307 .*log_limit$");
+    }
+
     public async ValueTask DisposeAsync()
     {
         await _relay.DisposeAsync();

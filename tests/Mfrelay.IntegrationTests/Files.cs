@@ -3,6 +3,12 @@ namespace Mfrelay.IntegrationTests;
 /// <summary>Small files, read and written in one go.</summary>
 internal static class Files
 {
+    /// <summary>The tree that the tests were built in.</summary>
+    public static string Repository { get; } = Above(AppContext.BaseDirectory);
+
+    private static string Above(string directory) => File.Exists(Path.Join(directory, "mfrelay.sln")) ? directory
+        : Above(Path.GetDirectoryName(directory.TrimEnd('/')) ?? throw new DirectoryNotFoundException("No mfrelay.sln above the tests"));
+
     public static string Read(string path) => File.ReadAllText(path);
 
     public static void Write(string path, string text) => File.WriteAllText(path, text);

@@ -39,6 +39,17 @@ public sealed class ConfigErrorTests
         "F:1: server.max_message_size: -5 is too small; write a number with B, KB, KiB, MB, MiB, GB or GiB, from 64KiB to 2GiB")]
     [InlineData("server.max_message_size = true",
         "F:1: server.max_message_size: true is a boolean; write a number with B, KB, KiB, MB, MiB, GB or GiB, from 64KiB to 2GiB")]
+    // Loopback alone, and URLs.
+    [InlineData("server.metrics_listen = \"0.0.0.0:9125\"",
+        "F:1: server.metrics_listen: \"0.0.0.0:9125\" is not a loopback address with a port; write \"127.0.0.1:9125\", \"[::1]:9125\" (a loopback address: nobody is asked for a password there), or \"\"")]
+    [InlineData("client.metrics_listen = \"127.0.0.1:0\"",
+        "F:1: client.metrics_listen: \"127.0.0.1:0\" is not a loopback address with a port; write \"127.0.0.1:9125\", \"[::1]:9125\" (a loopback address: nobody is asked for a password there), or \"\"")]
+    [InlineData("server.metrics_listen = \"[::1]:9125\"\nclient.metrics_listen = \"[::1]:9125\"",
+        "F:2: client.metrics_listen: \"[::1]:9125\" is server.metrics_listen too; each process needs a port of its own")]
+    [InlineData("server.listen = [\"127.0.0.1:2525\"]\nserver.metrics_listen = \"127.0.0.1:2525\"",
+        "F:2: server.metrics_listen: \"127.0.0.1:2525\" is where mail is accepted; write another port")]
+    [InlineData("alert.webhook = \"ftp://example.com/\"",
+        "F:1: alert.webhook: \"ftp://example.com/\" is not a URL; write \"https://host/path\" or \"http://host/path\", or \"\"")]
     // Durations.
     [InlineData("server.command_timeout = \"5 minutes\"",
         "F:1: server.command_timeout: \"5 minutes\" is not a duration; write a number with ms, s, m, h or d in quotes, from 1s to 1h")]

@@ -9,6 +9,7 @@ namespace Mfrelay.Tests;
 public sealed class EventLogTests : IDisposable
 {
     private static readonly DateTimeOffset Start = new(2026, 11, 24, 12, 0, 0, TimeSpan.Zero);
+    private static readonly DateOnly Today = DateOnly.FromDateTime(Start.DateTime);
 
     private readonly TestDirectory _directory = new();
     private readonly VirtualTime _time = new(Start);
@@ -115,7 +116,7 @@ public sealed class EventLogTests : IDisposable
         {
             _log.Delivered(Result("final dot", "first"));
             Eventually(() => Names().Contains("trace-client-20261124.jsonl"));
-            _time.AdvanceTo(Start.AddDays(1));
+            _time.AdvanceTo(new DateTimeOffset(Start.Date, TimeSpan.Zero).AddDays(1).AddHours(12));
             Eventually(() => Names().Contains("trace-client-20261125.jsonl"));
             _log.Delivered(Result("final dot", "second"));
         });
@@ -142,13 +143,13 @@ public sealed class EventLogTests : IDisposable
         Run("client", With(), () =>
         {
             _log.Delivered(Result("final dot", "lost"));
-            Eventually(() => Count("WARN_c392 ") == 1);
+            Eventually(() => Count("WARN_c393 ") == 1);
             Flushed(() => _log.Delivered(Result("final dot", "lost too")));
             File.Delete(Folder);
             Flushed(() => _log.Delivered(Result("final dot", "kept")));
         });
-        Assert.Equal(1, Count("WARN_c392 "));
-        Assert.EndsWith("trace-client-20261124.jsonl lines lost=2", Assert.Single(_lines, line => line.StartsWith("INFO_c393 ", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Equal(1, Count("WARN_c393 "));
+        Assert.EndsWith("trace-client-20261124.jsonl lines lost=2", Assert.Single(_lines, line => line.StartsWith("INFO_c193 ", StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.Equal("kept", Assert.Single(Json("trace-client-20261124.jsonl")).GetProperty("reply").GetString());
     }
 
@@ -181,7 +182,7 @@ public sealed class EventLogTests : IDisposable
     {
         Settings settings = With() with { Server = new ServerSettings { MinFreeSpace = 1L << 40 } };
         Run("client", settings, () => _log.Delivered(Result("final dot", "250 ok")));
-        Assert.Equal(1, Count("WARN_c392 "));
+        Assert.Equal(1, Count("WARN_c393 "));
         Assert.Equal("", Text("trace-client-20261124.jsonl"));
     }
 

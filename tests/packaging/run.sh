@@ -98,6 +98,17 @@ daemons_run() {
     done
 }
 
+# What is in the package for monitoring. promtool out of Debian's package, without installing a Prometheus.
+monitoring_is_good() {
+    local doc=$work/deb/usr/share/doc/mfrelay promtool
+    python3 -m json.tool "$doc/grafana-dashboard.json" >/dev/null || return 1
+    promtool=$(command -v promtool) || {
+        (cd "$work" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb "$work/prometheus") || return 1
+        promtool=$work/prometheus/usr/bin/promtool
+    }
+    "$promtool" check rules "$doc/prometheus-alerts.yml"
+}
+
 bash_completes() {
     PATH=$work/deb/usr/bin:$PATH bash -c '
         . "$0"
@@ -158,6 +169,7 @@ if check 'deb, rpm and tar are built' build; then
     check 'lintian finds no error' lintian_errors
     check 'rpmlint finds no error' rpmlint_errors
     check 'groff and man have no warning' manual_is_clean
+    check 'its alert rules and its dashboard can be read' monitoring_is_good
     check 'a message goes through what the tar has in it' tar_runs
     check 'both daemons of the tar start' daemons_run
     check 'bash completes' bash_completes
