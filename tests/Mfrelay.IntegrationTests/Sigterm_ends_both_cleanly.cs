@@ -42,8 +42,12 @@ public sealed class Sigterm_ends_both_cleanly : IAsyncDisposable
         Assert.Equal(0, server.Count("WARN|ERROR") + client.Count("WARN|ERROR"));
         Assert.True(!File.Exists(_relay.DatabaseLog) || new FileInfo(_relay.DatabaseLog).Length == 0, "mfrelay-log.db has content");
         using MailLog log = MailLog.ToAction(Language.En, (_, line) => Assert.Fail(line));
-        using var store = new QueueStore(StateDirectory.Open(_relay.StateDirectory), () => new RouteTable([]), log, TimeProvider.System);
-        Assert.Equal(0, await store.RunAsync(table => table.Count()));
+        var state = StateDirectory.Open(_relay.StateDirectory);
+        using var store = new QueueStore(state, () => new RouteTable([]), log, TimeProvider.System);
+        // On a slow machine the server may have written a row that the client did not see any more; it would not be sent again.
+        Assert.DoesNotContain(await store.RunAsync(table => table.ReadAfter(0, 10)), row =>
+            File.Exists(Path.Combine(state.Spool, SpoolFormat.SegmentName(row.Position.Segment)))
+            && DoneJournal.Read(state.Spool, row.Position.Segment).Without(row) is not null);
         Assert.Empty(Directory.GetFiles(_relay.PathOf("run")));
     }
 
