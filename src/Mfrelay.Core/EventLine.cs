@@ -15,9 +15,12 @@ internal ref struct EventLine
     /// <summary>Letters of any language stay readable; quotes, and whatever could command a terminal or end a line, do not.</summary>
     public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
 
+    /// <summary>One of its own: the shared pool has a few dozen buffers of a size, and thousands of lines gather between two writes.</summary>
+    public static readonly ArrayPool<byte> Pool = ArrayPool<byte>.Create(maxArrayLength: 4096, maxArraysPerBucket: 4096);
+
     private static readonly SearchValues<char> Quoted = SearchValues.Create("\",");
 
-    public EventLine() => Bytes = ArrayPool<byte>.Shared.Rent(512);
+    public EventLine() => Bytes = Pool.Rent(512);
 
     public byte[] Bytes { get; private set; }
     public int Length { get; private set; }
@@ -153,9 +156,9 @@ internal ref struct EventLine
     {
         if (Bytes.Length - Length < octets)
         {
-            byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(Bytes.Length * 2, Length + octets));
+            byte[] larger = Pool.Rent(Math.Max(Bytes.Length * 2, Length + octets));
             Bytes.AsSpan(0, Length).CopyTo(larger);
-            ArrayPool<byte>.Shared.Return(Bytes);
+            Pool.Return(Bytes);
             Bytes = larger;
         }
         return Bytes.AsSpan(Length);

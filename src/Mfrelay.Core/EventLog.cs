@@ -1,5 +1,3 @@
-using System.Buffers;
-
 namespace Mfrelay.Core;
 
 /// <summary>What became known of a message when it was accepted, beside its envelope.</summary>
@@ -265,7 +263,7 @@ public sealed class EventLog : IDisposable
         {
             Interlocked.Add(ref _waiting, -line.Length);
             Interlocked.Increment(ref _dropped);
-            ArrayPool<byte>.Shared.Return(line.Bytes);
+            EventLine.Pool.Return(line.Bytes);
             return;
         }
         _intake.TryAdd(new Line(line.Bytes, line.Length, DateOnly.FromDateTime(now.DateTime), access));
@@ -285,7 +283,7 @@ public sealed class EventLog : IDisposable
             {
                 (line.Access ? _access : _trace).Add(line.Bytes.AsSpan(0, line.Length), line.Day);
                 Interlocked.Add(ref _waiting, -line.Length);
-                ArrayPool<byte>.Shared.Return(line.Bytes);
+                EventLine.Pool.Return(line.Bytes);
             }
             batch.Clear();
             Turn();
