@@ -72,17 +72,23 @@ internal sealed class StatusCommand(CommandContext context)
 
     private static void AddRates(TextTable table, Overview all, Language language)
     {
-        string[] rates = [.. new[]
-        {
-            Rate(Figure.Accepted, language.Say("受け付け", "accepted")), Rate(Figure.Delivered, language.Say("送信", "delivered")),
-            Rate(Figure.Deferred, language.Say("延期", "deferred")), Rate(Figure.Failed, language.Say("失敗", "failed")),
-            Rate(Figure.Refused, language.Say("拒否", "refused")),
-        }.Where(text => text.Length > 0)];
+        string[] rates = [.. new[] { Figure.Accepted, Figure.Delivered, Figure.Deferred, Figure.Failed, Figure.Refused }
+            .Select(all.Of).OfType<Figure>()
+            .Select(figure => $"{Word(figure.Name, language)} {Number(figure.PerMinute)}/{Number(figure.PerMinuteOfFive)}")];
         if (rates.Length > 0)
             table.Add(language.Say("毎分 (1分/5分)", "per minute (1m/5m)"), string.Join(", ", rates));
-
-        string Rate(string name, string word) => all.Of(name) is { } figure ? $"{word} {Number(figure.PerMinute)}/{Number(figure.PerMinuteOfFive)}" : "";
     }
+
+    /// <summary>What a figure counts.</summary>
+    internal static string Word(string figure, Language language) => figure switch
+    {
+        Figure.Accepted => language.Say("受け付け", "accepted"),
+        Figure.Refused => language.Say("拒否", "refused"),
+        Figure.Delivered => language.Say("送信", "delivered"),
+        Figure.Deferred => language.Say("延期", "deferred"),
+        Figure.Failed => language.Say("失敗", "failed"),
+        _ => figure,
+    };
 
     internal static void AddHealth(TextTable table, Overview all, Language language, int most)
     {

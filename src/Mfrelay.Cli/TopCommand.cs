@@ -115,13 +115,9 @@ internal sealed class TopCommand(CommandContext context)
         TextTable table = language == Language.Ja
             ? new TextTable("", "毎秒", "毎分", "毎分(5分)", "起動から")
             : new TextTable("", "PER SECOND", "PER MINUTE", "OVER 5 MINUTES", "SINCE THE START");
-        foreach ((string name, string word) in new[]
+        foreach (string name in new[] { Figure.Accepted, Figure.Refused, Figure.Delivered, Figure.Deferred, Figure.Failed })
         {
-            (Figure.Accepted, language.Say("受け付け", "accepted")), (Figure.Refused, language.Say("拒否", "refused")),
-            (Figure.Delivered, language.Say("送信", "delivered")), (Figure.Deferred, language.Say("延期", "deferred")),
-            (Figure.Failed, language.Say("失敗", "failed")),
-        })
-        {
+            string word = StatusCommand.Word(name, language);
             if (all.Of(name) is { } figure)
             {
                 table.Add(word, StatusCommand.Number(figure.PerSecond), StatusCommand.Number(figure.PerMinute), StatusCommand.Number(figure.PerMinuteOfFive),

@@ -27,7 +27,7 @@ internal static class TraceTable
 
     private static void Add(TextTable table, DateTimeOffset time, TraceEvent one, string name, string address, string peer, string what, TimeZoneInfo zone) =>
         table.Add(Local(time, zone, "yyyy-MM-dd HH:mm:ss.fff"), one.Id ?? "-",
-            new TextTable.Cell(name, one.What is "failed" or "expired" or "refused" or "dropped" or "unreadable"), Plain(address), Plain(peer), Plain(what));
+            new TextTable.Cell(name, one.What is "failed" or "expired" or "refused" or "dropped" or "unreadable"), EventLine.Printable(address), EventLine.Printable(peer), EventLine.Printable(what));
 
     private static string Addresses(TraceEvent one)
     {
@@ -53,8 +53,6 @@ internal static class TraceTable
     };
 
     private static string Local(DateTimeOffset time, TimeZoneInfo zone, string form) => TimeZoneInfo.ConvertTime(time, zone).ToString(form, CultureInfo.InvariantCulture);
-
-    private static string Plain(string text) => string.Concat(text.Select(c => char.IsControl(c) || c is '\u2028' or '\u2029' ? '?' : c));
 
     private static string Name(string what, Language language) => language == Language.En ? what.Replace('_', ' ') : what switch
     {

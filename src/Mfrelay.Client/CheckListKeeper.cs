@@ -48,11 +48,7 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
         }
     }
 
-    public bool IsListed(MailServer server)
-    {
-        lock (_gate)
-            return _health.GetValueOrDefault(server.Key)?.State == HealthState.Down || IsDrained(server);
-    }
+    public bool IsListed(MailServer server) => StateOf(server) is (true, _) or (_, true);
 
     public (bool IsDown, bool IsDrained) StateOf(MailServer server)
     {

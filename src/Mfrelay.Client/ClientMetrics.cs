@@ -21,7 +21,7 @@ internal sealed class ClientMetrics(QueueRunner runner, AlertWatch alerts)
         metrics.Gauge("mfrelay.sessions.open", null, "Sessions with mail servers, opening ones included", () => OfServers(runner.SessionsWith));
         metrics.Gauge("mfrelay.alerts", null, "Alerts of [alert] that are up", () => Enum.GetValues<AlertRule>().Select(rule =>
             new Measurement<double>(alerts.Up.Count(alert => alert.Rule == rule), [new("rule", Setting.SnakeCase(rule.ToString()))])));
-        return () => Entries();
+        return Entries;
     }
 
     private IEnumerable<string> Entries() => runner.Routes.Routes.Select(route => route.Name);

@@ -118,7 +118,7 @@ internal ref struct EventLine
             return;
         }
         Raw("\""u8);
-        Utf8(string.Concat(text.Select(c => IsControl(c) ? '?' : c)).Replace("\"", "\"\"", StringComparison.Ordinal));
+        Utf8(Printable(text).Replace("\"", "\"\"", StringComparison.Ordinal));
         Raw("\""u8);
     }
 
@@ -133,6 +133,9 @@ internal ref struct EventLine
         NextCell();
         Number(number);
     }
+
+    /// <summary>With "?" for whatever could command a terminal or end a line.</summary>
+    public static string Printable(string text) => text.Any(IsControl) ? string.Concat(text.Select(c => IsControl(c) ? '?' : c)) : text;
 
     // Also what ends a line for some programs.
     private static bool IsControl(char c) => char.IsControl(c) || c is '\u2028' or '\u2029';
