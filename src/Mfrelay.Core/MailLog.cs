@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using NLog;
 using NLog.Config;
 using NLog.Layouts;
@@ -53,6 +54,8 @@ public sealed class MailLog : IDisposable
     /// <summary>A log to standard output. Lines are written by a thread of NLog's, in order, many with one call.</summary>
     public static MailLog ToConsole(Language language)
     {
+        // The runtime's own writer makes a system call for every 256 characters.
+        Console.SetOut(new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), 64 * 1024) { AutoFlush = true });
         // JOURNAL_STREAM: systemd connected our output to the journal; "<6>" at the start of a line is its priority (sd-daemon(3)).
         bool journal = Environment.GetEnvironmentVariable("JOURNAL_STREAM") is not null;
         var console = new ConsoleTarget("console")
@@ -61,7 +64,6 @@ public sealed class MailLog : IDisposable
                 ? "${event-properties:priority}${message}"
                 : "${date:format=yyyy-MM-ddTHH\\:mm\\:ss.fffzzz} ${message}"),
             ForceWriteLine = false,
-            Encoding = new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: false),
         };
         var factory = new LogFactory();
         Attach(factory, console, AsyncTargetWrapperOverflowAction.Block);
@@ -69,13 +71,9 @@ public sealed class MailLog : IDisposable
     }
 
     /// <summary>Puts a queue in front of a target, and a thread of NLog's between them.</summary>
-    private static AsyncTargetWrapper Attach(LogFactory factory, Target target, AsyncTargetWrapperOverflowAction whenFull)
+    private static BatchingQueue Attach(LogFactory factory, Target target, AsyncTargetWrapperOverflowAction whenFull)
     {
-        var queue = new AsyncTargetWrapper(target, 50_000, whenFull)
-        {
-            TimeToSleepBetweenBatches = 1, // more than 1, and NLog keeps its timer running with nothing to write
-            BatchSize = 500,
-        };
+        var queue = new BatchingQueue(target, whenFull);
         var config = new LoggingConfiguration(factory);
         config.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, queue);
         factory.Configuration = config;

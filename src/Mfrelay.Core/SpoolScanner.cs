@@ -12,6 +12,9 @@ internal readonly record struct ScannedRecord(RecordHead Head, SpoolPosition Pos
 /// <summary>Reads segments in order, over damage if need be: how the queue table is rebuilt and a start after a crash is made good.</summary>
 internal static class SpoolScanner
 {
+    /// <summary>Read with the head of a record: the envelope of one or two recipients.</summary>
+    private const int EnvelopeGuess = 512;
+
     internal const string EnvelopeDamage = "the envelope does not match its checksum";
     internal const string DataDamage = "the mail data does not match its checksum";
 
@@ -47,7 +50,7 @@ internal static class SpoolScanner
         if (file is null)
             yield break; // all of it was settled meanwhile
         long length = RandomAccess.GetLength(file);
-        byte[] bytes = new byte[SpoolFormat.HeadLength];
+        byte[] bytes = new byte[SpoolFormat.HeadLength + EnvelopeGuess];
         for (long at = Math.Max(from, SpoolFormat.SegmentHeaderLength); at < length;)
         {
             var position = new SpoolPosition(segment, at);
@@ -62,16 +65,23 @@ internal static class SpoolScanner
             var end = new SpoolPosition(segment, at + head.RecordLength);
             at = end.Offset;
             yield return head.IsMessage
-                ? Message(spool, file, head, position, end, checkData)
+                ? Message(spool, file, head, bytes.AsSpan(0, n), position, end, checkData)
                 : new ScannedRecord(head, position, end, null, null);
         }
     }
 
-    private static ScannedRecord Message(string spool, SafeFileHandle file, RecordHead head, SpoolPosition position, SpoolPosition end, bool checkData)
+    /// <param name="read">The head and what was read with it: mostly all of the envelope.</param>
+    private static ScannedRecord Message(
+        string spool, SafeFileHandle file, RecordHead head, ReadOnlySpan<byte> read, SpoolPosition position, SpoolPosition end, bool checkData)
     {
-        byte[] bytes = new byte[head.EnvelopeLength];
-        int n = RandomAccess.Read(file, bytes, position.Offset + SpoolFormat.HeadLength);
-        Envelope? envelope = n == bytes.Length && Crc32C.Of(bytes) == head.EnvelopeCrc ? EnvelopeText.Parse(bytes) : null;
+        ReadOnlySpan<byte> bytes = read[SpoolFormat.HeadLength..];
+        if (bytes.Length < head.EnvelopeLength)
+        {
+            byte[] all = new byte[head.EnvelopeLength];
+            bytes = all.AsSpan(0, RandomAccess.Read(file, all, position.Offset + SpoolFormat.HeadLength));
+        }
+        bytes = bytes[..Math.Min(bytes.Length, head.EnvelopeLength)];
+        Envelope? envelope = bytes.Length == head.EnvelopeLength && Crc32C.Of(bytes) == head.EnvelopeCrc ? EnvelopeText.Parse(bytes) : null;
         string? damage = envelope is null ? EnvelopeDamage
             : checkData && !DataIsSound(spool, file, head, position) ? DataDamage
             : null;

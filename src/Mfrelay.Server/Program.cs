@@ -103,7 +103,12 @@ static WebApplication Build(Settings settings, SmtpServices services, ListenSock
     WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
     builder.WebHost.UseKestrelCore();
     builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = settings.Server.ShutdownTimeout + TimeSpan.FromSeconds(3));
-    builder.Services.Configure<SocketTransportOptions>(options => options.CreateBoundListenSocket = sockets.Take);
+    builder.Services.Configure<SocketTransportOptions>(options =>
+    {
+        options.CreateBoundListenSocket = sockets.Take;
+        // Costs an idle connection 4 KiB, and saves two system calls a message.
+        options.WaitForDataBeforeAllocatingBuffer = false;
+    });
     builder.Services.AddSingleton<AcceptWatch>();
     builder.Services.AddSingleton<IConnectionListenerFactory>(services => services.GetRequiredService<AcceptWatch>());
     builder.WebHost.ConfigureKestrel(kestrel =>

@@ -156,6 +156,29 @@ public sealed class JournalTests : IDisposable
     }
 
     [Fact]
+    public async Task Lines_of_several_threads_reach_the_journal_in_order_though_nothing_follows_them()
+    {
+        // Pauses about as long as a batch: lines come before, while and just after one is written.
+        const int threads = 4, lines = 150;
+        using MailLog log = Open();
+        var random = new Random(7);
+        int[] pauses = [.. Enumerable.Range(0, threads * lines).Select(_ => random.Next(-20, 15))];
+        Task writers = Task.WhenAll(Enumerable.Range(0, threads).Select(thread => Task.Run(async () =>
+        {
+            for (int i = 0; i < lines; i++)
+            {
+                log.Started($"{thread} {i}");
+                if (pauses[(thread * lines) + i] is > 0 and int pause)
+                    await Task.Delay(pause, TestContext.Current.CancellationToken);
+            }
+        })));
+        List<string> written = [.. Enumerable.Range(0, threads * lines).Select(_ => ReceiveFields()["MF_WHAT"])];
+        await writers;
+        for (int thread = 0; thread < threads; thread++)
+            Assert.Equal(Enumerable.Range(0, lines).Select(i => $"{thread} {i}"), written.Where(line => line.StartsWith($"{thread} ", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public void A_journal_that_reads_nothing_holds_nobody_up()
     {
         // The kernel lets few datagrams wait at a Unix socket (net.unix.max_dgram_qlen); the first one beyond waits a second, the others not.
