@@ -17,7 +17,7 @@ public readonly record struct SettledRecipient(SpoolPosition Position, int Ordin
 /// </summary>
 public sealed class DoneJournal(string spool) : IDisposable
 {
-    private const int EntryLength = 16;
+    internal const int EntryLength = 16;
     private const int OrdinalBits = 16;
     private const int OpenFiles = 64;
 
@@ -82,10 +82,17 @@ public sealed class DoneJournal(string spool) : IDisposable
         var settled = new SettledSet();
         for (; bytes.Length >= EntryLength; bytes = bytes[EntryLength..])
         {
-            if (BinaryPrimitives.ReadUInt32LittleEndian(bytes[12..]) == Checksum(bytes[..12], segment))
-                settled.Add(BinaryPrimitives.ReadInt64LittleEndian(bytes));
+            if (TryReadEntry(bytes, segment, out long key))
+                settled.Add(key);
         }
         return settled;
+    }
+
+    /// <summary>False: a torn write, or the head of the file.</summary>
+    internal static bool TryReadEntry(ReadOnlySpan<byte> bytes, long segment, out long key)
+    {
+        key = BinaryPrimitives.ReadInt64LittleEndian(bytes);
+        return BinaryPrimitives.ReadUInt32LittleEndian(bytes[12..]) == Checksum(bytes[..12], segment);
     }
 
     /// <summary>Closes and removes the journal of a segment whose file has been removed.</summary>
@@ -108,6 +115,8 @@ public sealed class DoneJournal(string spool) : IDisposable
     }
 
     internal static long Key(long offset, int ordinal) => offset << OrdinalBits | (uint)ordinal;
+
+    internal static long OffsetOf(long key) => key >> OrdinalBits;
 
     private static void WriteEntry(Span<byte> to, long segment, long key)
     {
@@ -165,6 +174,8 @@ public sealed class SettledSet
     public void Add(long offset, int ordinal) => _keys.Add(DoneJournal.Key(offset, ordinal));
 
     internal void Add(long key) => _keys.Add(key);
+
+    internal void RemoveBefore(long offset) => _keys.RemoveWhere(key => DoneJournal.OffsetOf(key) < offset);
 
     /// <summary>A delivery of this segment without its settled recipients; null when none is left.</summary>
     public Delivery? Without(Delivery delivery)

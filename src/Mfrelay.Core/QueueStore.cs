@@ -21,6 +21,7 @@ public sealed class QueueStore : IDisposable
     private readonly MailLog _log;
     private readonly TimeProvider _time;
     private readonly Lease _lease;
+    private readonly DoneTail _done;
     private readonly Thread _thread;
     private readonly Intake<Work> _intake = new();
     private readonly List<Stream> _open = [];
@@ -33,6 +34,7 @@ public sealed class QueueStore : IDisposable
     /// <param name="routes">Asked when the table is made again: recipients are then routed anew.</param>
     public QueueStore(StateDirectory directory, Func<RouteTable> routes, MailLog log, TimeProvider time)
     {
+        _done = new DoneTail(directory.Spool);
         (_directory, _routes, _log, _time) = (directory, routes, log, time);
         _lease = new Lease(directory.Root);
         _thread = new Thread(Run) { Name = "store", IsBackground = true };
@@ -291,7 +293,7 @@ public sealed class QueueStore : IDisposable
         List<Delivery> open = [];
         foreach (IGrouping<long, SpooledRecord> segment in records.GroupBy(record => record.Position.Segment))
         {
-            SettledSet settled = DoneJournal.Read(_directory.Spool, segment.Key);
+            SettledSet settled = _done.Of(segment.Key, segment.First().Position.Offset);
             open.AddRange(segment.SelectMany(record => routes.Split(record.Envelope, record.Position, record.Size)).Select(settled.Without).OfType<Delivery>());
         }
         return open;
@@ -339,7 +341,7 @@ public sealed class QueueStore : IDisposable
 
     private void EnsureRoom()
     {
-        if (new DriveInfo(_directory.Root).AvailableFreeSpace < RoomToChange)
+        if (_directory.Room() < RoomToChange) // not when it cannot be told: then the write will tell
             throw new NoRoomException($"less than {RoomToChange >> 20} MiB are free");
     }
 

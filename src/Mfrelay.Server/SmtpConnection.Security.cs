@@ -26,7 +26,7 @@ internal sealed partial class SmtpConnection
                 _session.MayBegin = MayBegin;
             return true;
         }
-        _services.LimitLog.Reached(refusal.Limit!, _session.Peer.Address);
+        _services.CountRefused(refusal, _session.Peer.Address);
         if (policy.Tls != ListenerTls.Implicit)
             Write(refusal);
         return await FlushAsync() && false;

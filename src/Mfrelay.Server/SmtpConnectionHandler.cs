@@ -39,6 +39,13 @@ internal sealed class SmtpServices(Func<Admission> admission, MailQueue queue, M
 
     public void Leave() => Interlocked.Decrement(ref _open);
 
+    /// <summary>A client that has reached a limit by connecting.</summary>
+    public void CountRefused(Reply refusal, IPAddress client)
+    {
+        Figures.Refused(refusal, inData: false);
+        LimitLog.Reached(refusal.Limit!, client);
+    }
+
     /// <summary>A session that began while the listeners were closing hears 421 too.</summary>
     public void Add(SmtpConnection session, Task ended)
     {
@@ -68,7 +75,7 @@ internal sealed class SmtpConnectionHandler(SmtpServices services, IPEndPoint li
         var client = connection.RemoteEndPoint as IPEndPoint ?? new IPEndPoint(IPAddress.None, 0);
         if (!services.TryEnter())
         {
-            services.LimitLog.Reached(Replies.TooManyConnections.Limit!, client.Address);
+            services.CountRefused(Replies.TooManyConnections, client.Address);
             if (services.Admission().PolicyOf(listener).Tls != ListenerTls.Implicit)
                 await connection.Transport.Output.WriteAsync(Replies.TooManyConnections.Wire);
             return;

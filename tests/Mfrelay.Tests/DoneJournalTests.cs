@@ -31,6 +31,43 @@ public sealed class DoneJournalTests : IDisposable
     }
 
     [Fact]
+    public void The_tail_of_a_journal_grows_with_it_and_keeps_only_what_is_asked_for()
+    {
+        const long segment = 1000;
+        var tail = new DoneTail(_state.Spool);
+        Assert.Equal(0, tail.Of(segment, 32).Count);
+        using var journal = new DoneJournal(_state.Spool);
+        journal.Append(segment, [new(new(segment, 32), 0), new(new(segment, 96), 1)]);
+        Assert.True(tail.Of(segment, 32).Contains(32, 0));
+        journal.Append(segment, [new(new(segment, 64), 2)]);
+        SettledSet settled = tail.Of(segment, 64);
+        Assert.Equal((true, true, 2), (settled.Contains(64, 2), settled.Contains(96, 1), settled.Count));
+        Assert.Equal(3, tail.Of(segment, 32).Count);
+        Assert.Equal(0, tail.Of(segment + 2, 32).Count);
+        Assert.Equal(3, tail.Of(segment, 32).Count);
+    }
+
+    [Fact]
+    public void The_tail_reads_an_entry_again_that_was_half_written()
+    {
+        const long segment = 1000;
+        var tail = new DoneTail(_state.Spool);
+        using (var journal = new DoneJournal(_state.Spool))
+            journal.Append(segment, [.. Enumerable.Range(1, 5000).Select(i => new SettledRecipient(new(segment, 32 * i), 0))]);
+        byte[] bytes = File.ReadAllBytes(PathOf(segment));
+        foreach (int cut in new[] { 0, 8, 20, 16 * 2000, (16 * 3000) + 5, bytes.Length - 7 })
+        {
+            // The kernel shows a write that is under way up to some octet: the length is there, or not yet.
+            byte[] half = new byte[cut % 2 == 0 ? cut : bytes.Length];
+            bytes.AsSpan(0, cut).CopyTo(half);
+            File.WriteAllBytes(PathOf(segment), half);
+            Assert.Equal(Math.Max(0, (cut / 16) - 1), tail.Of(segment, 32).Count);
+        }
+        File.WriteAllBytes(PathOf(segment), bytes);
+        Assert.Equal(5000, tail.Of(segment, 32).Count);
+    }
+
+    [Fact]
     public void Entries_of_two_processes_do_not_overwrite_each_other()
     {
         using DoneJournal client = new(_state.Spool), cli = new(_state.Spool);

@@ -26,6 +26,7 @@ public sealed class LimitTests
         _time.Advance(TimeSpan.FromSeconds(61));
         await receiving.Connect(Client).ReplyAsync();
         Assert.Equal(2, Limits(receiving).Length);
+        Assert.Equal(3, receiving.Services.Figures.RefusedAs(forGood: false, inData: false));
     }
 
     [Fact]
