@@ -7,9 +7,6 @@ namespace Mfrelay.Cli;
 /// <summary>"mfrelay health": the mail servers as both processes see them, and the mail that waits for them.</summary>
 internal sealed class HealthCommand(CommandContext context)
 {
-    /// <summary>Rows read in one turn of the lease, so that the daemons never wait long.</summary>
-    private const int RowsPerRead = 1000;
-
     private readonly Option<string> _config = CommandSupport.ConfigOption();
     private readonly Option<bool> _json = CommandSupport.JsonOption();
 
@@ -30,42 +27,18 @@ internal sealed class HealthCommand(CommandContext context)
         return command;
     }
 
-    private async Task<int> RunAsync(string config, bool asJson, InvocationConfiguration console)
-    {
-        if (CommandSupport.LoadSettings(config, console.Error) is not { } settings)
-            return ConfigLoad.ExitCode;
-        Language language = context.LanguageOf(settings);
-        return await StateAccess.WithStoreAsync(settings, language, console.Error, context.Time, async store =>
+    private Task<int> RunAsync(string config, bool asJson, InvocationConfiguration console) =>
+        context.WithStoreAsync(config, console, async (settings, store, language) =>
         {
-            IReadOnlyList<MailServerHealth> health = await store.RunAsync(table => table.ReadHealth());
-            Dictionary<string, Waiting> waiting = await CountAsync(store);
-            HealthRow[] rows = [.. HealthRow.Of(settings, health, waiting)];
+            (QueueSummary queue, IReadOnlyList<MailServerHealth> health) =
+                await QueueCommand.ReadAsync(store, settings, language, console.Error, context.Time);
+            HealthRow[] rows = [.. HealthRow.Of(settings, health, queue)];
             if (asJson)
                 console.Output.WriteJson(rows.Select(row => row.ToJson()));
             else
                 Table(rows, language).Write(console.Output);
             return 0;
         });
-    }
-
-    private static async Task<Dictionary<string, Waiting>> CountAsync(QueueStore store)
-    {
-        var waiting = new Dictionary<string, Waiting>(StringComparer.OrdinalIgnoreCase);
-        long last = 0;
-        while (true)
-        {
-            long after = last;
-            IReadOnlyList<Delivery> rows = await store.RunAsync(table => table.ReadAfter(after, RowsPerRead));
-            foreach (Delivery row in rows)
-            {
-                Waiting so = waiting.GetValueOrDefault(row.Route, new Waiting(0, DateTimeOffset.MaxValue));
-                waiting[row.Route] = new Waiting(so.Count + 1, row.Arrival < so.Oldest ? row.Arrival : so.Oldest);
-                last = row.Key;
-            }
-            if (rows.Count < RowsPerRead)
-                return waiting;
-        }
-    }
 
     private TextTable Table(IEnumerable<HealthRow> rows, Language language)
     {
@@ -144,8 +117,10 @@ internal sealed record HealthRow(string Domain, string? Address, MailServerHealt
     public MailServerHealth? Worst => Client is { State: HealthState.Down } && Server is not { State: HealthState.Down } ? Client : Server ?? Client;
 
     /// <summary>In the order of the config; then routes that are no longer in it and still have mail.</summary>
-    public static IEnumerable<HealthRow> Of(Settings settings, IReadOnlyList<MailServerHealth> health, Dictionary<string, Waiting> waiting)
+    public static IEnumerable<HealthRow> Of(Settings settings, IReadOnlyList<MailServerHealth> health, QueueSummary queue)
     {
+        Dictionary<string, Waiting> waiting =
+            queue.Routes.ToDictionary(route => route.Route, route => new Waiting(route.Count, route.Oldest), StringComparer.OrdinalIgnoreCase);
         var routes = new RouteTable(settings.MailServers);
         var views = new HealthViews(health);
         foreach (MailServer server in settings.MailServers)

@@ -148,9 +148,15 @@ rpm_sees_a_change() {
     output=$(rpm --root "$machine" -V --nodeps mfrelay)
     echo "$output" && [[ $output == S.5*/mfrelay.runtimeconfig.json ]]
 }
-rpm_keeps_the_config() {
+# A changed config and the queue are there from here on.
+rpm_upgrades() {
     echo '# mine' >>"$machine/etc/mfrelay/mfrelay.toml"
-    mkdir -p "$machine/var/lib/mfrelay/queue"
+    mkdir -p "$machine/var/lib/mfrelay/queue" && : >"$machine/var/lib/mfrelay/queue/mail" || return 1
+    packaging/build.sh rpm x64 --fast --version 99.1 --output "$work/newer" && rpm --root "$machine" -U --nodeps "$work"/newer/*.rpm || return 1
+    [[ $(env -i /usr/sbin/chroot "$machine" /usr/bin/mfrelay version) == "mfrelay 99.1"* ]] || return 1
+    [[ $(rpm --root "$machine" -q mfrelay | wc -l) == 1 && -e $machine/var/lib/mfrelay/queue/mail ]] && grep -q '# mine' "$machine/etc/mfrelay/mfrelay.toml"
+}
+rpm_keeps_the_config() {
     rpm --root "$machine" -e mfrelay && grep -q '# mine' "$machine/etc/mfrelay/mfrelay.toml.rpmsave" && [[ -d $machine/var/lib/mfrelay/queue && ! -e $machine/usr/lib/mfrelay ]]
 }
 
@@ -179,6 +185,7 @@ if check 'deb, rpm and tar are built' build; then
         check 'rpm -V finds all as it was packed' rpm_verifies
         check 'the command runs there' rpm_runs
         check 'rpm -V finds a changed file' rpm_sees_a_change
+        check 'an upgrade keeps a changed config and the queue' rpm_upgrades
         check 'removing it keeps a changed config and the queue' rpm_keeps_the_config
     fi
     check 'built again, in other circumstances' build_again && check 'all three packages have the same bytes again' same_bytes
