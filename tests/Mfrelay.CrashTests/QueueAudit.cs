@@ -43,10 +43,12 @@ internal sealed class QueueAudit(string stateDirectory)
         long began = Stopwatch.GetTimestamp();
         while (true)
         {
+            long look = Stopwatch.GetTimestamp();
             int open = OpenBySpool().Count;
             if (open == 0 || Stopwatch.GetElapsedTime(began) > limit)
                 return open;
-            await Task.Delay(open > 10_000 ? 1000 : 100);
+            // A look reads all of the spool: with a long queue it would take the processor from those who are to empty it.
+            await Task.Delay(TimeSpan.FromMilliseconds(100) + (Stopwatch.GetElapsedTime(look) * 9));
         }
     }
 
