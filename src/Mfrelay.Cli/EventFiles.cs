@@ -112,7 +112,7 @@ internal sealed class EventFiles
             var blocks = new List<(SafeFileHandle Handle, long Offset, string Process)>();
             foreach ((string path, _, string process) in From(since))
             {
-                SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+                SafeFileHandle handle = Native.OpenToRead(path);
                 open.Add(handle);
                 for (long offset = 0, length = RandomAccess.GetLength(handle); offset < length; offset += BlockSize)
                     blocks.Add((handle, offset, process));

@@ -59,8 +59,8 @@ internal sealed class HealthCommand(CommandContext context)
                 Since(server?.LastCheck, now),
                 Until(worst?.NextCheck, now),
                 (worst?.Failures ?? 0).ToString(CultureInfo.InvariantCulture),
-                row.Waiting.Count.ToString(CultureInfo.InvariantCulture),
-                row.Waiting.Count == 0 ? "-" : Since(row.Waiting.Oldest, now),
+                (row.Waiting?.Count ?? 0).ToString(CultureInfo.InvariantCulture),
+                Since(row.Waiting?.Oldest, now),
                 server is { Announced.SizeLimit: > 0 and var size } ? ByteSize.Format(size) : "-",
                 server is { Announced.Tls.Length: > 0 } ? server.Announced.Tls : "-",
                 server?.Announced.CertificateExpiry.Known() is { } expiry ? expiry.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture) : "-",
@@ -87,10 +87,6 @@ internal sealed class HealthCommand(CommandContext context)
         time?.Known() is { } known ? CommandSupport.Age(known - now) : "-";
 }
 
-/// <summary>Deliveries that wait for a route.</summary>
-/// <param name="Oldest">Arrival of the oldest.</param>
-internal readonly record struct Waiting(int Count, DateTimeOffset Oldest);
-
 /// <summary>The rows of the health table by mail server.</summary>
 internal sealed class HealthViews(IEnumerable<MailServerHealth> rows)
 {
@@ -110,8 +106,8 @@ internal sealed class HealthViews(IEnumerable<MailServerHealth> rows)
 
 /// <summary>A mail server in both views.</summary>
 /// <param name="Address">Null: mail waits for a route that has left the config.</param>
-/// <param name="Waiting">For its route, since the rotation picks a mail server only when a message is due (C9).</param>
-internal sealed record HealthRow(string Domain, string? Address, MailServerHealth? Server, MailServerHealth? Client, Waiting Waiting)
+/// <param name="Waiting">Null when there is nothing. For its route, since the rotation picks a mail server only when a message is due (C9).</param>
+internal sealed record HealthRow(string Domain, string? Address, MailServerHealth? Server, MailServerHealth? Client, RouteSummary? Waiting)
 {
     /// <summary>The view that an operator has to look at.</summary>
     public MailServerHealth? Worst => Client is { State: HealthState.Down } && Server is not { State: HealthState.Down } ? Client : Server ?? Client;
@@ -119,8 +115,7 @@ internal sealed record HealthRow(string Domain, string? Address, MailServerHealt
     /// <summary>In the order of the config; then routes that are no longer in it and still have mail.</summary>
     public static IEnumerable<HealthRow> Of(Settings settings, IReadOnlyList<MailServerHealth> health, QueueSummary queue)
     {
-        Dictionary<string, Waiting> waiting =
-            queue.Routes.ToDictionary(route => route.Route, route => new Waiting(route.Count, route.Oldest), StringComparer.OrdinalIgnoreCase);
+        Dictionary<string, RouteSummary> waiting = queue.Routes.ToDictionary(route => route.Route, StringComparer.OrdinalIgnoreCase);
         var routes = new RouteTable(settings.MailServers);
         var views = new HealthViews(health);
         foreach (MailServer server in settings.MailServers)
@@ -128,7 +123,7 @@ internal sealed record HealthRow(string Domain, string? Address, MailServerHealt
             yield return new HealthRow(server.Domain, server.Address, views.Of(HealthOwner.Server, server), views.Of(HealthOwner.Client, server),
                 waiting.GetValueOrDefault(server.Domain));
         }
-        foreach ((string route, Waiting some) in waiting.OrderBy(item => item.Key, StringComparer.Ordinal))
+        foreach ((string route, RouteSummary some) in waiting.OrderBy(item => item.Key, StringComparer.Ordinal))
         {
             if (routes.Named(route) is null)
                 yield return new HealthRow(route, null, null, null, some);
@@ -142,7 +137,7 @@ internal sealed record HealthRow(string Domain, string? Address, MailServerHealt
         Server = View(Server),
         Client = View(Client),
         LastDelivery = Client?.LastDelivery.Known(),
-        Waiting = new { Deliveries = Waiting.Count, Oldest = Waiting.Count == 0 ? null : (DateTimeOffset?)Waiting.Oldest },
+        Waiting = new { Deliveries = Waiting?.Count ?? 0, Waiting?.Oldest },
     };
 
     private static object? View(MailServerHealth? health) => health is null ? null : new

@@ -27,7 +27,8 @@ internal static class TraceTable
 
     private static void Add(TextTable table, DateTimeOffset time, TraceEvent one, string name, string address, string peer, string what, TimeZoneInfo zone) =>
         table.Add(Local(time, zone, "yyyy-MM-dd HH:mm:ss.fff"), one.Id ?? "-",
-            new TextTable.Cell(name, one.What is "failed" or "expired" or "refused" or "dropped" or "unreadable"), EventLine.Printable(address), EventLine.Printable(peer), EventLine.Printable(what));
+            new TextTable.Cell(name, one.What is "failed" or "expired" or "refused" or "dropped" or "unreadable"),
+            EventLine.Printable(address), EventLine.Printable(peer), EventLine.Printable(what));
 
     private static string Addresses(TraceEvent one)
     {

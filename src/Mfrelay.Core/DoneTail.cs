@@ -25,8 +25,7 @@ internal sealed class DoneTail(string spool)
         _settled.RemoveBefore(from);
         try
         {
-            using SafeFileHandle file = File.OpenHandle(
-                Path.Combine(spool, SpoolFormat.DoneName(segment)), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using SafeFileHandle file = Native.OpenToRead(Path.Combine(spool, SpoolFormat.DoneName(segment)));
             ReadOn(file);
         }
         catch (FileNotFoundException)

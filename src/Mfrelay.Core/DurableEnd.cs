@@ -34,7 +34,7 @@ public sealed class DurableEnd(string spool) : IDisposable
         {
             if (!File.Exists(_path))
                 return null;
-            _file = File.OpenHandle(_path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            _file = Native.OpenToRead(_path);
         }
         Span<byte> bytes = stackalloc byte[Length];
         return RandomAccess.Read(_file, bytes, 0) == Length && BinaryPrimitives.ReadUInt32LittleEndian(bytes[16..]) == Crc32C.Of(bytes[..16])

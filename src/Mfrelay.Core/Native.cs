@@ -27,6 +27,10 @@ internal static partial class Native
         return fd >= 0 ? new SafeFileHandle(fd, ownsHandle: true) : throw Failed("open", path);
     }
 
+    /// <summary>Opens a file that others write to and may remove meanwhile.</summary>
+    public static SafeFileHandle OpenToRead(string path) =>
+        File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+
     /// <summary>Opens a file whose every write goes to its end, whichever process writes.</summary>
     public static SafeFileHandle OpenForAppend(string path)
     {

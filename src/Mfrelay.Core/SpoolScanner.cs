@@ -105,7 +105,7 @@ internal static class SpoolScanner
             damage = $"{path} is missing";
             return null;
         }
-        SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        SafeFileHandle file = Native.OpenToRead(path);
         damage = DataDamage;
         try
         {
@@ -189,5 +189,5 @@ internal static class SpoolScanner
     }
 
     internal static SafeFileHandle Open(string spool, long segment) =>
-        File.OpenHandle(Path.Combine(spool, SpoolFormat.SegmentName(segment)), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        Native.OpenToRead(Path.Combine(spool, SpoolFormat.SegmentName(segment)));
 }

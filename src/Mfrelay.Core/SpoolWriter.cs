@@ -254,7 +254,7 @@ internal static class SegmentSeal
     /// <summary>The seal, or null when the segment has none yet.</summary>
     public static RecordHead? Read(string path, long segment)
     {
-        using SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        using SafeFileHandle handle = Native.OpenToRead(path);
         Span<byte> head = stackalloc byte[SpoolFormat.HeadLength];
         long length = RandomAccess.GetLength(handle);
         return length >= SpoolFormat.SegmentHeaderLength + SpoolFormat.HeadLength

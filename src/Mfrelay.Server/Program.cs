@@ -106,7 +106,7 @@ static WebApplication Build(Settings settings, SmtpServices services, ListenSock
     builder.Services.Configure<SocketTransportOptions>(options =>
     {
         options.CreateBoundListenSocket = sockets.Take;
-        // Costs an idle connection 4 KiB, and saves two system calls a message.
+        // Costs an idle connection 4 KiB, and saves a system call a message.
         options.WaitForDataBeforeAllocatingBuffer = false;
     });
     builder.Services.AddSingleton<AcceptWatch>();

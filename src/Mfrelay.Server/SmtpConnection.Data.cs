@@ -112,9 +112,7 @@ internal sealed partial class SmtpConnection
 
     private Reply Refused(Reply refusal, string stage, DataSink sink, long size)
     {
-        if (refusal.Limit is not null)
-            _services.LimitLog.Reached(refusal.Limit, _session.Peer.Address);
-        _services.Figures.Refused(refusal, inData: true);
+        _services.CountRefused(refusal, _session.Peer.Address, inData: true);
         MailTransaction transaction = _session.Transaction!;
         _services.Log.Refused(
             _client, transaction.ReversePath, transaction.Recipients, stage, refusal.ToString(), transaction.Id, sink.MessageId, size);

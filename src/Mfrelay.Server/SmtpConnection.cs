@@ -211,14 +211,10 @@ internal sealed partial class SmtpConnection : IDisposable
 
     private void LogRefusal(Reply reply)
     {
-        _services.Figures.Refused(reply, inData: false);
-        if (reply.Limit is not null)
-        {
-            _services.LimitLog.Reached(reply.Limit, _session.Peer.Address);
-            // One line per minute for what may come in floods; a message that is too large is looked for by its sender.
-            if (reply != Replies.TooLarge)
-                return;
-        }
+        _services.CountRefused(reply, _session.Peer.Address);
+        // One line per minute for what may come in floods; a message that is too large is looked for by its sender.
+        if (reply.Limit is not null && reply != Replies.TooLarge)
+            return;
         bool sender = _session.LastVerb == Verb.Mail;
         _services.Log.Refused(_client, sender ? _session.LastAddress : _session.Transaction?.ReversePath ?? "",
             sender || _session.LastAddress.Length == 0 ? [] : [new Recipient(_session.LastAddress)], VerbNames.Of(_session.LastVerb), reply.ToString());

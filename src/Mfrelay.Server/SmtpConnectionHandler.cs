@@ -39,11 +39,12 @@ internal sealed class SmtpServices(Func<Admission> admission, MailQueue queue, M
 
     public void Leave() => Interlocked.Decrement(ref _open);
 
-    /// <summary>A client that has reached a limit by connecting.</summary>
-    public void CountRefused(Reply refusal, IPAddress client)
+    /// <summary>Counts a refusal, and logs the limit that it is for, if it is for one.</summary>
+    public void CountRefused(Reply refusal, IPAddress client, bool inData = false)
     {
-        Figures.Refused(refusal, inData: false);
-        LimitLog.Reached(refusal.Limit!, client);
+        Figures.Refused(refusal, inData);
+        if (refusal.Limit is not null)
+            LimitLog.Reached(refusal.Limit, client);
     }
 
     /// <summary>A session that began while the listeners were closing hears 421 too.</summary>

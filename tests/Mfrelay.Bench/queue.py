@@ -143,7 +143,8 @@ def long(state, rounds):
                 all_rates.append(relay.send(10_000, 4096)[0])
                 start = time.monotonic()
                 subprocess.run([f"{BIN}/mfrelay", "queue", "--config", relay.config], stdout=subprocess.DEVNULL, check=True)
-                print(f"{kind}: first delivery {first:.1f} s after the start, queue read after {loaded:.0f} s, accepts {all_rates[-1]:.0f}/s, mf-smtp-client {relay.resident('mf-smtp-client')} MiB, "
+                print(f"{kind}: first delivery {first:.1f} s after the start, queue read after {loaded:.0f} s, accepts {all_rates[-1]:.0f}/s, "
+                      f"mf-smtp-client {relay.resident('mf-smtp-client')} MiB, "
                       f"\"mfrelay queue\" {time.monotonic() - start:.2f} s")
     print(f"accepts, empty {show(rates['empty'])}; long {show(rates['long'])}: {ratio(rates['long'], rates['empty'])}; "
           f"while the queue is still being read {show(at_start)}: {ratio(at_start, rates['empty'])}")
