@@ -19,6 +19,12 @@ internal sealed class Daemon : IDisposable
 
     /// <param name="name">Of an executable that the build put beside the tests.</param>
     public Daemon(string name, params string[] arguments)
+        : this(name, [], arguments)
+    {
+    }
+
+    /// <param name="environment">Set besides what this process has.</param>
+    public Daemon(string name, Dictionary<string, string> environment, params string[] arguments)
     {
         var start = new ProcessStartInfo(Path.Join(AppContext.BaseDirectory, name), arguments)
         {
@@ -31,6 +37,8 @@ internal sealed class Daemon : IDisposable
         };
         start.Environment.Remove("JOURNAL_STREAM");
         start.Environment.Remove("NOTIFY_SOCKET");
+        foreach ((string variable, string value) in environment)
+            start.Environment[variable] = value;
         _process = new Process { StartInfo = start };
         _process.OutputDataReceived += (_, e) => Add(_lines, e.Data);
         _process.ErrorDataReceived += (_, e) => Add(_errors, e.Data);

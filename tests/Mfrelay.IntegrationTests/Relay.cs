@@ -44,6 +44,10 @@ internal sealed class Relay : IAsyncDisposable
 
     public IPEndPoint EndPoint { get; }
     public string StateDirectory { get; }
+
+    /// <summary>Of the daemons, besides what this process has.</summary>
+    public Dictionary<string, string> Environment { get; init; } = [];
+
     public string ConfigFile => PathOf("mfrelay.toml");
     public string Database => Path.Join(StateDirectory, "mfrelay.db");
     public string DatabaseLog => Path.Join(StateDirectory, "mfrelay-log.db");
@@ -115,7 +119,7 @@ internal sealed class Relay : IAsyncDisposable
 
     private Daemon Launch(string name)
     {
-        var daemon = new Daemon(name, "--config", ConfigFile);
+        var daemon = new Daemon(name, Environment, "--config", ConfigFile);
         _daemons.Add(daemon);
         return daemon;
     }
