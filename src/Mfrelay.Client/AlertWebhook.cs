@@ -121,7 +121,7 @@ internal sealed class AlertWebhook : IDisposable
         }
         catch (HttpRequestException e)
         {
-            return e.InnerException is { } inner ? $"{e.Message} {inner.Message}" : e.Message;
+            return e.InnerException is { } inner && !e.Message.Contains(inner.Message, StringComparison.Ordinal) ? $"{e.Message} {inner.Message}" : e.Message;
         }
     }
 

@@ -1,5 +1,8 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using Mfrelay.Client;
@@ -31,7 +34,7 @@ public sealed class AlertWebhookTests : IAsyncDisposable
         _receiving = ReceiveAsync();
     }
 
-    private AlertSettings Rules => new() { Webhook = $"http://user:pw@{_listener.LocalEndpoint}/secret?token=x", WebhookTimeout = TimeSpan.FromSeconds(10) };
+    private AlertSettings Rules => new() { Webhook = $"http://user:pw@{_listener.LocalEndpoint}/secret?token=x", WebhookTimeout = TimeSpan.FromMinutes(1) };
 
     [Fact]
     public async Task A_notice_is_one_POST_of_a_JSON_object()
@@ -81,6 +84,37 @@ public sealed class AlertWebhookTests : IAsyncDisposable
             _webhook.Send(rules, Notice("raised")); // returns at once, whether there is room or not
         Assert.Contains(_state.LogLines("WARN_b234"), line => line.EndsWith("(queue full)", StringComparison.Ordinal));
         await UntilAsync(() => _state.LogLines("WARN_b234").Any(line => line.Contains("SSL", StringComparison.Ordinal)), TimeSpan.FromSeconds(1));
+    }
+
+    /// <summary>That one is trusted is told by an integration test: it takes a process with another idea of whom to trust.</summary>
+    [Fact]
+    public async Task A_receiver_whose_certificate_nobody_trusts_hears_nothing()
+    {
+        using var certificate = new TestCertificate("localhost");
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        _webhook.Send(Rules with { Webhook = $"https://localhost:{((IPEndPoint)listener.LocalEndpoint).Port}/" }, Notice("raised"));
+        Task<int>[] tries = [.. Enumerable.Range(0, 4).Select(_ => HearAsync(listener, certificate))];
+        await UntilAsync(() => _state.LogLines("WARN_b234").Length == 1, TimeSpan.FromMilliseconds(100));
+        Assert.Contains("UntrustedRoot", _state.LogLines("WARN_b234")[0], StringComparison.Ordinal);
+        Assert.All(await Task.WhenAll(tries), octets => Assert.Equal(0, octets));
+    }
+
+    /// <summary>How many octets a client sends in TLS.</summary>
+    private static async Task<int> HearAsync(TcpListener listener, TestCertificate certificate)
+    {
+        using TcpClient peer = await listener.AcceptTcpClientAsync(TestContext.Current.CancellationToken);
+        await using var tls = new SslStream(peer.GetStream());
+        using X509Certificate2 own = X509Certificate2.CreateFromPemFile(certificate.CertificateFile, certificate.KeyFile);
+        try
+        {
+            await tls.AuthenticateAsServerAsync(own);
+            return await tls.ReadAsync(new byte[4096], TestContext.Current.CancellationToken);
+        }
+        catch (Exception e) when (e is AuthenticationException or IOException)
+        {
+            return 0;
+        }
     }
 
     public async ValueTask DisposeAsync()
