@@ -65,7 +65,7 @@ public sealed record Settings
 
 public sealed record ServerSettings
 {
-    [Setting("Addresses and ports to listen on; [[listener]] tables add others", NotEmpty = true)]
+    [Setting("Addresses and ports to listen on; [[listener]] tables add others")]
     public IReadOnlyList<IPEndPoint> Listen { get; init; } = [new(IPAddress.Any, 25), new(IPAddress.IPv6Any, 25)];
 
     [Setting("Networks that may send to every registered domain; [] is nobody")]
