@@ -63,6 +63,7 @@ internal sealed class Schedule
     private readonly PriorityQueue<Waiting, long> _later = new();
     private readonly Dictionary<string, RouteQueue> _byName = new(StringComparer.Ordinal);
     private readonly List<RouteQueue> _routes = [];
+    private readonly HashSet<RouteQueue> _due = [];
 
     /// <summary>Keys of rows that somebody else replaced: their entries mean nothing any more.</summary>
     private readonly HashSet<long> _gone = [];
@@ -79,7 +80,8 @@ internal sealed class Schedule
         return route;
     }
 
-    public IReadOnlyList<RouteQueue> Routes => _routes;
+    /// <summary>Those with something that is due; as it is now, so that the caller may take from them.</summary>
+    public RouteQueue[] DueRoutes() => [.. _due];
 
     public Waiting Entry(Delivery delivery) => new()
     {
@@ -119,6 +121,7 @@ internal sealed class Schedule
     {
         RouteQueue route = RouteOf(waiting);
         (waiting.Attempts == 0 ? route.Fresh : route.Retries).Enqueue(waiting);
+        _due.Add(route);
     }
 
     /// <summary>Keys of the next rows of a route, new mail first; at most <paramref name="limit"/>.</summary>
@@ -130,6 +133,8 @@ internal sealed class Schedule
             if (!_gone.Remove(waiting.Key))
                 keys.Add(waiting.Key);
         }
+        if (route.Count == 0)
+            _due.Remove(route);
         return keys;
     }
 
@@ -158,6 +163,7 @@ internal sealed class Schedule
     {
         _later.Clear();
         _gone.Clear();
+        _due.Clear();
         foreach (RouteQueue route in _routes)
         {
             route.Fresh.Clear();
