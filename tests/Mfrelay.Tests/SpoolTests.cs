@@ -230,6 +230,27 @@ public sealed class SpoolTests : IDisposable
     }
 
     [Fact]
+    public async Task A_start_after_a_crash_without_room_for_what_is_half_written_is_a_start_all_the_same()
+    {
+        List<SpooledRecord> records = await _state.AcceptAsync(State.Data(100), State.Data(50));
+        (long segment, long end) = (records[0].Position.Segment, records[1].End.Offset);
+        _state.Unseal(segment, end);
+        await File.AppendAllBytesAsync(_state.SegmentPath(segment), State.Data(1000), TestContext.Current.CancellationToken);
+        // Where the copy is made first; a full disk stands there.
+        string damaged = Directory.CreateDirectory(Path.Combine(_state.Directory.Root, "queue", "damaged")).FullName;
+        File.CreateSymbolicLink(Path.Combine(damaged, $"{new QueueId(segment)}-{end}.{Environment.ProcessId}"), "/dev/full");
+        _state.StartAgain();
+        Assert.Equal(records.Select(record => record.Position), Messages());
+        Assert.Null(Assert.Single(_state.Sealed()));
+        Assert.Empty(_state.Damaged());
+        Assert.True(_state.Ids.Next().Value > records[1].Envelope.Id.Value);
+
+        _state.StartAgain();
+        Assert.Equal(2, Assert.Single(_state.Sealed())!.Value.Recipients);
+        Assert.Equal(State.Data(1000), await File.ReadAllBytesAsync(Assert.Single(_state.Damaged()), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
     public async Task A_start_after_a_crash_removes_mail_data_that_no_record_names_and_keeps_what_one_names()
     {
         List<SpooledRecord> records = await _state.AcceptAsync(State.Data(300_000));
