@@ -175,6 +175,21 @@ public sealed class SpoolTests : IDisposable
     }
 
     [Fact]
+    public async Task A_disk_that_large_mail_fills_does_not_stay_full_because_its_small_segment_is_still_open()
+    {
+        using SpoolWriter writer = _state.Writer();
+        using IncomingMessage message = writer.NewMessage();
+        QueueId id = _state.Ids.Next();
+        message.Begin(id);
+        message.Append(State.Data(2_000_000));
+        Assert.Equal(SpoolResult.Durable, await message.CommitAsync(State.EnvelopeOf(id)));
+        writer.SealSoon();
+        for (int i = 0; i < 500 && _state.Sealed()[0] is null; i++)
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        Assert.Equal(1, Assert.Single(_state.Sealed())!.Value.Recipients);
+    }
+
+    [Fact]
     public async Task A_spool_that_cannot_be_written_refuses_the_message_and_takes_the_next_one_when_it_can()
     {
         using SpoolWriter writer = _state.Writer();
