@@ -60,6 +60,8 @@ internal sealed class RouteQueue(string name, int index)
 /// </summary>
 internal sealed class Schedule
 {
+    private const int FewGone = 1000;
+
     private readonly PriorityQueue<Waiting, long> _later = new();
     private readonly Dictionary<string, RouteQueue> _byName = new(StringComparer.Ordinal);
     private readonly List<RouteQueue> _routes = [];
@@ -67,6 +69,9 @@ internal sealed class Schedule
 
     /// <summary>Keys of rows that somebody else replaced: their entries mean nothing any more.</summary>
     private readonly HashSet<long> _gone = [];
+
+    /// <summary>With more of them their entries are looked for: one on hold never comes up by itself, and one that was in hand has none.</summary>
+    private int _mostGone = FewGone;
 
     public RouteQueue RouteOf(Waiting waiting) => _routes[waiting.Route];
 
@@ -99,7 +104,31 @@ internal sealed class Schedule
         _later.Enqueue(waiting, waiting.Flags.HasFlag(WaitingFlags.Held) ? long.MaxValue : due.UtcTicks);
 
     /// <summary>The row was replaced by another, which is news.</summary>
-    public void Replaced(long key) => _gone.Add(key);
+    public void Replaced(long key)
+    {
+        _gone.Add(key);
+        if (_gone.Count > _mostGone)
+            DropGone();
+    }
+
+    /// <summary>So seldom that it costs little: after half as many as wait.</summary>
+    private void DropGone()
+    {
+        (Waiting, long)[] left = [.. _later.UnorderedItems.Where(item => !_gone.Contains(item.Element.Key))];
+        _later.Clear();
+        _later.EnqueueRange(left);
+        foreach (Queue<Waiting> due in _routes.SelectMany(route => new[] { route.Fresh, route.Retries }))
+        {
+            for (int i = due.Count; i > 0; i--)
+            {
+                Waiting waiting = due.Dequeue();
+                if (!_gone.Contains(waiting.Key))
+                    due.Enqueue(waiting);
+            }
+        }
+        _gone.Clear();
+        _mostGone = Math.Max(FewGone, (_later.Count + _routes.Sum(route => route.Count)) / 2);
+    }
 
     /// <summary>The next one whose time has come; false: none.</summary>
     public bool TryTakeDue(DateTimeOffset now, out Waiting waiting)
@@ -164,6 +193,7 @@ internal sealed class Schedule
         _later.Clear();
         _gone.Clear();
         _due.Clear();
+        _mostGone = FewGone;
         foreach (RouteQueue route in _routes)
         {
             route.Fresh.Clear();

@@ -36,8 +36,9 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
     daemon.OnReload(
         changed =>
         {
-            _ = health.ApplyAsync(changed);
+            // In this order: mail for an entry that goes is refused as unknown to the config, not as down.
             Volatile.Write(ref admission, new Admission(changed, health));
+            _ = health.ApplyAsync(changed);
             return Task.FromResult($"mail_server={changed.MailServers.Count}");
         },
         NeedRestart,

@@ -106,6 +106,27 @@ public sealed class The_operator_changes_queued_mail_while_the_client_runs : IAs
     }
 
     [Fact]
+    public async Task Large_mail_that_is_deleted_gives_its_room_back_at_once()
+    {
+        await _relay.StartServerAsync();
+        Daemon client = await _relay.StartClientAsync();
+        await RunAsync(0, "drain", _sink.EndPoint.ToString());
+        await client.WaitForLineAsync("INFO_b221");
+        using Sender sender = await _relay.ConnectAsync();
+        await sender.HelloAsync();
+        string id = Sender.QueueIdOf(await sender.MailAsync("a@example.org", ["b@example.com", "c@example.com"], Mail.OfSize(600_000)));
+        string data = Path.Join(_relay.StateDirectory, "queue", "smtp", $"{id}.dat");
+        Assert.True(File.Exists(data));
+        await Task.Delay(1000, TestContext.Current.CancellationToken);
+        await RunAsync(0, "queue", "delete", id, "--yes");
+        for (int i = 0; i < 100 && File.Exists(data); i++)
+            await Task.Delay(100, TestContext.Current.CancellationToken);
+        Assert.False(File.Exists(data));
+        await _relay.StopAllAsync();
+        Assert.Equal(0, client.Count("ERROR"));
+    }
+
+    [Fact]
     public async Task Exported_mail_comes_back_by_import_with_the_same_octets_behind_one_more_Received()
     {
         await _relay.StartServerAsync();
