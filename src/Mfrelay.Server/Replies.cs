@@ -86,11 +86,13 @@ internal static class Replies
     public static readonly Reply AuthFailed = Reply.Of(535, "5.7.8", "Authentication credentials invalid");
     public static readonly Reply AuthCancelled = Reply.Of(501, "5.7.0", "Authentication cancelled");
     public static readonly Reply BadAuth = Reply.Of(501, "5.5.2", "Cannot read this as AUTH");
+    public static readonly Reply AuthLineTooLong = Reply.Of(500, "5.5.6", "Line of AUTH too long"); // RFC 4954 6
     public static readonly Reply UnknownMechanism = Reply.Of(504, "5.5.4", "Mechanism not offered");
     public static readonly Reply AlreadyAuthenticated = Reply.Of(503, "5.5.1", "Already authenticated");
     public static readonly Reply AuthInsideMail = Reply.Of(503, "5.5.1", "No AUTH inside a mail transaction");
     public static readonly Reply TooManyAuthFailures = Reply.Of(421, "4.7.0", "Too many failures").At("server.max_auth_failures");
     public static readonly Reply AuthBlocked = Reply.Of(454, "4.7.0", "Too many failures, try again later").At("server.max_auth_failures_per_client");
+    public static readonly Reply AuthUnavailable = Reply.Of(454, "4.7.0", "Temporary authentication failure"); // RFC 4954 6: no new password is asked for
     public static readonly Reply BadXclient = Reply.Of(501, "5.5.4", "Bad XCLIENT attribute");
     public static readonly Reply XclientInsideMail = Reply.Of(503, "5.5.1", "No XCLIENT inside a mail transaction");
 

@@ -46,6 +46,9 @@ internal sealed partial class SmtpConnection : IDisposable
         _timer = services.Time.CreateTimer(static connection => ((SmtpConnection)connection!).TimeOut(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
+    /// <summary>The client is gone, or has not taken its replies in time.</summary>
+    public bool IsDeaf => _cannotSend;
+
     private ListenerPolicy Policy => _services.Admission().PolicyOf(_session.Peer.Listener);
     private ServerSettings Limits => _services.Admission().Settings.Server;
 
@@ -63,6 +66,7 @@ internal sealed partial class SmtpConnection : IDisposable
             return;
         if (await EnterAsync(policy) && (policy.Tls != ListenerTls.Implicit || await BeginTlsAsync()))
             await TalkAsync();
+        _message.Abandon(); // of chunks without a last one
         if (!await FlushAsync() && _timedOut)
             SessionLost("reply", "timeout");
         if (_tls is not null)

@@ -114,16 +114,17 @@ internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer
         if (command.Verb == Verb.NotSmtp)
             return new Step(Replies.NotSmtp, Next.Close);
         if (line.ContainsAnyInRange((byte)0, (byte)31) || line.Contains((byte)0x7F))
-            return Judge(new Step(Replies.BadCharacters));
+            return command.Verb == Verb.Bdat ? new Step(Replies.BadCharacters, Next.Close) : Judge(new Step(Replies.BadCharacters)); // as in Bdat
         return Judge(OutOfOrder(command.Verb) is { } refusal && command.Verb != Verb.Bdat ? new Step(refusal) : Apply(command));
     }
 
     /// <summary>A command line beyond <see cref="SmtpCommandParser.MaxLine"/>; its rest has been thrown away.</summary>
     public Step LineTooLong()
     {
-        (LastVerb, LastAddress) = (Verb.Unknown, "");
+        (LastVerb, LastAddress) = (IsInExchange ? Verb.Auth : Verb.Unknown, "");
+        Reply reply = IsInExchange ? Replies.AuthLineTooLong : Replies.LineTooLong;
         _exchange = null;
-        return Judge(new Step(Replies.LineTooLong));
+        return Judge(new Step(reply));
     }
 
     /// <summary>After mail data, whatever came of it. Ends the transaction.</summary>

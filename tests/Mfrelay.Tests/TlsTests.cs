@@ -94,6 +94,30 @@ public sealed class TlsTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData("two words")]
+    [InlineData("@:/;")]
+    [InlineData("*.relay.example")]
+    public async Task A_name_that_no_host_can_have_gets_the_first_certificate(string name)
+    {
+        await using Receiving receiving = await StartAsync();
+        using TlsClient client = await TlsClient.StartAsync(receiving.Connect(listener: Smtps), name);
+        Assert.Equal(_certificate.Certificate.Thumbprint, client.ServerCertificate.Thumbprint);
+        Assert.StartsWith("220 ", await client.ReplyAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_client_that_ends_behind_starttls_is_one_that_broke_off()
+    {
+        await using Receiving receiving = await StartAsync();
+        ReceivingSession session = receiving.Connect();
+        await session.ReplyAsync();
+        await session.AskAsync("EHLO client.example");
+        session.SendLast("STARTTLS\r\n");
+        await session.EndedAsync();
+        Assert.Contains("EOF", Assert.Single(receiving.Log, entry => entry.What == LogEvents.TlsFailed).Line, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not()
     {
