@@ -148,6 +148,8 @@ internal sealed partial class SmtpConnection
         }
         catch (Exception e) when (e is AuthenticationException or IOException or OperationCanceledException or InvalidOperationException)
         {
+            if (limit.IsCancellationRequested)
+                _services.LimitLog.Reached("server.handshake_timeout", _session.Peer.Address);
             _services.Log.TlsFailed(_client, limit.IsCancellationRequested ? "timeout" : (e.InnerException ?? e).Message);
             _cannotSend = true;
             await tls.DisposeAsync();
