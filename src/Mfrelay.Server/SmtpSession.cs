@@ -216,15 +216,15 @@ internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer
         return new Step(Replies.ChunkOk, Next.Chunk, octets, last);
     }
 
-    private Step Idle(Reply reply) => ++_idleCommands > Limits.MaxIdleCommands ? CountError(new Step(reply)) : new Step(reply);
+    private Step Idle(Reply reply) => ++_idleCommands > Limits.MaxIdleCommands ? CountError(new Step(reply), Replies.TooManyIdleCommands) : new Step(reply);
 
-    private Step Judge(Step step) => step.Reply.Code < 500 || step.Next is Next.Close or Next.Authenticate ? step : CountError(step);
+    private Step Judge(Step step) => step.Reply.Code < 500 || step.Next is Next.Close or Next.Authenticate ? step : CountError(step, Replies.TooManyErrors);
 
     /// <summary>One more error: slower from half of the limit on, over at the limit.</summary>
-    private Step CountError(Step step)
+    private Step CountError(Step step, Reply last)
     {
         if (++_errors >= Limits.MaxErrors)
-            return new Step(Replies.TooManyErrors, Next.Close);
+            return new Step(last, Next.Close);
         return _errors > Limits.MaxErrors / 2 ? step with { Slow = true } : step;
     }
 

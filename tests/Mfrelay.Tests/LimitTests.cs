@@ -182,6 +182,24 @@ public sealed class LimitTests
         Assert.Equal(["WARN_a311 A limit was reached. limit=server.unauthenticated_timeout client=127.0.0.1"], Limits(receiving));
     }
 
+    [Theory]
+    [InlineData("server.max_command_line", "NOOP {0}\r\n", 1)]
+    [InlineData("server.max_idle_commands", "NOOP\r\n", 12)]
+    [InlineData("server.max_errors", "X\r\n", 2)]
+    public async Task The_log_names_the_limit_that_a_flood_of_commands_reached(string limit, string command, int times)
+    {
+        await using Receiving receiving = await StartAsync(server => server with { MaxErrors = 2, MaxIdleCommands = 10 });
+        ReceivingSession session = await GreetedAsync(receiving, Client);
+        command = command.Replace("{0}", new string('x', 3000), StringComparison.Ordinal);
+        for (int i = 0; i < times; i++)
+        {
+            await session.SendAsync(command);
+            _time.Advance(TimeSpan.FromSeconds(1));
+            await session.ReplyAsync();
+        }
+        Assert.Equal([$"WARN_a311 A limit was reached. limit={limit} client={Client}"], Limits(receiving));
+    }
+
     [Fact]
     public async Task Answers_are_slow_from_half_of_the_errors_on()
     {
