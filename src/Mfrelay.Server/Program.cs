@@ -109,6 +109,8 @@ static WebApplication Build(Settings settings, SmtpServices services, ListenSock
         options.CreateBoundListenSocket = sockets.Take;
         // Costs an idle connection 4 KiB, and saves a system call a message.
         options.WaitForDataBeforeAllocatingBuffer = false;
+        // What a client may have sent that waits for our reading: by default it is 1 MiB, which each of max_connections can fill.
+        options.MaxReadBufferSize = 128 * 1024;
     });
     builder.Services.AddSingleton<AcceptWatch>();
     builder.Services.AddSingleton<IConnectionListenerFactory>(services => services.GetRequiredService<AcceptWatch>());

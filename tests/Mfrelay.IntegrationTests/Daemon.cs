@@ -58,6 +58,16 @@ internal sealed class Daemon : IDisposable
         }
     }
 
+    /// <summary>Memory that it has.</summary>
+    public long ResidentKib
+    {
+        get
+        {
+            string line = File.ReadLines($"/proc/{_process.Id}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal));
+            return long.Parse(line.AsSpan(6, line.Length - 6 - "kB".Length), CultureInfo.InvariantCulture);
+        }
+    }
+
     /// <summary>Standard error as one text.</summary>
     public string Errors
     {
