@@ -18,12 +18,20 @@ internal sealed record CommandContext(TimeProvider Time, Func<string, string?> E
     public TextReader Input { get; init; } = Console.In;
 
     /// <summary>The user's own language where LC_ALL, LC_MESSAGES or LANG names one of ours, otherwise the config's.</summary>
-    public Language LanguageOf(Settings settings)
+    public Language LanguageOf(Settings settings) => OfLocale ?? settings.Language;
+
+    /// <summary>The language where there is no config yet: of help, and of what is wrong with a command line.</summary>
+    public Language LanguageOfHelp => OfLocale ?? Language.En;
+
+    private Language? OfLocale
     {
-        string locale = Set("LC_ALL") ?? Set("LC_MESSAGES") ?? Set("LANG") ?? "";
-        return locale.StartsWith("ja", StringComparison.Ordinal) ? Language.Ja
-            : locale.StartsWith("en", StringComparison.Ordinal) ? Language.En
-            : settings.Language;
+        get
+        {
+            string locale = Set("LC_ALL") ?? Set("LC_MESSAGES") ?? Set("LANG") ?? "";
+            return locale.StartsWith("ja", StringComparison.Ordinal) ? Language.Ja
+                : locale.StartsWith("en", StringComparison.Ordinal) ? Language.En
+                : null;
+        }
     }
 
     private string? Set(string name) => Environment(name) is { Length: > 0 } value ? value : null;
@@ -60,6 +68,18 @@ internal static class CommandSupport
     };
 
     public static Option<bool> JsonOption() => new("--json") { Description = "Print the result as JSON on standard output." };
+
+    /// <summary>The values of an enum are written as in JSON, in help and completion too.</summary>
+    public static Option<T> WithWords<T>(this Option<T> option)
+    {
+        option.CompletionSources.Clear();
+        option.CompletionSources.Add([.. Words(option)]);
+        return option;
+    }
+
+    /// <summary>"held", "deferred", "due": what an option of an enum takes; none for others.</summary>
+    public static IEnumerable<string> Words(Option option) =>
+        (Nullable.GetUnderlyingType(option.ValueType) ?? option.ValueType) is { IsEnum: true } type ? Enum.GetNames(type).Select(Setting.SnakeCase) : [];
 
     public static void WriteJson(this TextWriter output, object value) => output.WriteLine(JsonSerializer.Serialize(value, JsonOptions));
 

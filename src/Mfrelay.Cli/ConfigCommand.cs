@@ -6,12 +6,19 @@ namespace Mfrelay.Cli;
 /// <summary>"mfrelay config ...".</summary>
 internal static class ConfigCommand
 {
-    public static Command Create(CommandContext context) => new("config", "Look at the configuration.")
+    public static Command Create(CommandContext context)
     {
-        CreateCheck(),
-        new ConfigDiff(context).CreateShow(),
-        new ConfigDiff(context).CreateDiff(),
-    };
+        var command = new Command("config", "Look at the configuration.")
+        {
+            CreateCheck(),
+            new ConfigDiff(context).CreateShow(),
+            new ConfigDiff(context).CreateDiff(),
+        };
+        command.AddExamples(
+            ("mfrelay config check", "before a reload: is it right?"),
+            ("mfrelay config diff", "and what would it change?"));
+        return command;
+    }
 
     private static Command CreateCheck()
     {

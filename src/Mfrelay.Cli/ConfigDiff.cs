@@ -48,19 +48,35 @@ internal sealed class ConfigDiff(CommandContext context)
                 console.Error.Line(language.Say("mfrelay: どちらのデーモンも動作していません", "mfrelay: neither daemon runs"));
                 return CommandSupport.Failed;
             }
-            (string Daemon, Change[] Changes)[] all = [.. running.Select(daemon => (daemon.Name, Changes(daemon, settings)))];
-            int moved = Array.Find(running, daemon => daemon.Is(RunningDaemon.Client)) is { Settings: { } before }
+            foreach (RunningDaemon unknown in running.Where(daemon => daemon.Settings is null))
+            {
+                console.Error.Line(language.Say(
+                    $"mfrelay: {unknown.Name} ({unknown.Version}) が使用中の設定を読み取れません。再起動してください (systemctl restart {unknown.Name})",
+                    $"mfrelay: what {unknown.Name} ({unknown.Version}) runs on cannot be read; restart it (systemctl restart {unknown.Name})"));
+            }
+            (string Daemon, Change[] Changes)[] all = [.. running.Where(daemon => daemon.Settings is not null).Select(daemon => (daemon.Name, Changes(daemon.Settings!, settings)))];
+            (int moved, int lost) = Array.Find(running, daemon => daemon.Is(RunningDaemon.Client)) is { Settings: { } before }
                 ? await MovedAsync(store, new RouteTable(before.MailServers), new RouteTable(settings.MailServers), language, console.Error)
-                : 0;
-            bool differs = all.Any(item => item.Changes.Length > 0);
+                : default;
             if (asJson)
-                console.Output.WriteJson(new { Daemons = all.Select(item => new { Name = item.Daemon, item.Changes }), QueuedDeliveriesToMove = moved });
+            {
+                console.Output.WriteJson(new
+                {
+                    Daemons = all.Select(item => new { Name = item.Daemon, item.Changes }),
+                    QueuedDeliveriesToMove = moved,
+                    QueuedDeliveriesToLoseTheirRoute = lost,
+                });
+            }
             else
-                Print(all, moved, language, console.Output);
-            return differs ? CommandSupport.Failed : 0;
+            {
+                Print(all, language, console.Output);
+                console.Output.Line(language.Say($"経路が変わるキュー内の配送: {moved} 件", $"queued deliveries that would change route: {moved}"));
+                console.Output.Line(language.Say($"経路がなくなるキュー内の配送: {lost} 件", $"queued deliveries that would have no mail server: {lost}"));
+            }
+            return all.Length == running.Length && all.All(item => item.Changes.Length == 0) ? 0 : CommandSupport.Failed;
         });
 
-    private static void Print((string Daemon, Change[] Changes)[] all, int moved, Language language, TextWriter output)
+    private static void Print((string Daemon, Change[] Changes)[] all, Language language, TextWriter output)
     {
         foreach ((string daemon, Change[] changes) in all)
         {
@@ -73,29 +89,31 @@ internal sealed class ConfigDiff(CommandContext context)
                     output.WriteLine($"+ {change.Key} = {change.File}");
             }
         }
-        output.WriteLine(language.Say($"経路が変わるキュー内の配送: {moved} 件", $"queued deliveries that would change route: {moved}"));
     }
 
-    private static Change[] Changes(RunningDaemon daemon, Settings settings)
+    private static Change[] Changes(Settings running, Settings file)
     {
-        if (daemon.Settings is null)
-            return [];
-        IReadOnlyDictionary<string, string> before = ConfigText.Flat(daemon.Settings);
-        IReadOnlyDictionary<string, string> after = ConfigText.Flat(settings);
+        IReadOnlyDictionary<string, string> before = ConfigText.Flat(running);
+        IReadOnlyDictionary<string, string> after = ConfigText.Flat(file);
+        // Of a mail server that comes or goes, what somebody has written.
+        HashSet<string> written = [.. ConfigText.Flat(running, withDefaults: false).Keys, .. ConfigText.Flat(file, withDefaults: false).Keys];
         return [.. before.Keys.Union(after.Keys, StringComparer.Ordinal)
             .Select(key => new Change(key, before.GetValueOrDefault(key), after.GetValueOrDefault(key)))
-            .Where(change => !string.Equals(change.Running, change.File, StringComparison.Ordinal))];
+            .Where(change => !string.Equals(change.Running, change.File, StringComparison.Ordinal)
+                && (change is { Running: not null, File: not null } || written.Contains(change.Key)))];
     }
 
-    private async Task<int> MovedAsync(QueueStore store, RouteTable before, RouteTable after, Language language, TextWriter error)
+    private async Task<(int Moved, int Lost)> MovedAsync(QueueStore store, RouteTable before, RouteTable after, Language language, TextWriter error)
     {
-        int moved = 0;
+        (int moved, int lost) = (0, 0);
         await foreach (Delivery row in new QueueRows(store, new Progress(error, context.Time, language.Say("集計中", "counting"))).ReadAsync())
         {
             if (row.Recipients.Any(recipient => !string.Equals(before.NameFor(recipient.ForwardPath), after.NameFor(recipient.ForwardPath), StringComparison.Ordinal)))
                 moved++;
+            if (row.Recipients.Any(recipient => before.ForAddress(recipient.ForwardPath) is not null && after.ForAddress(recipient.ForwardPath) is null))
+                lost++;
         }
-        return moved;
+        return (moved, lost);
     }
 
     /// <param name="Running">Null: the daemon does not have it.</param>

@@ -12,7 +12,7 @@ internal sealed class DrainCommand(CommandContext context)
     public Command CreateDrain()
     {
         var server = new Argument<string?>("SERVER") { Description = "host, host:port or domain; none: show what is drained.", Arity = ArgumentArity.ZeroOrOne };
-        var span = new Option<TimeSpan>("--for") { Description = "Ends by itself after so long: 30m, 2h.", HelpName = "TIME", CustomParser = QueueFilterOptions.DurationOf };
+        var span = new Option<TimeSpan>("--for") { Description = "Ends by itself after so long: 30m, 2h.", HelpName = "TIME", CustomParser = context.DurationOf };
         var reason = new Option<string>("--reason") { Description = "For the log and for whoever looks.", HelpName = "TEXT", DefaultValueFactory = _ => "" };
         var command = new Command("drain", "Send nothing through a mail server until it is resumed; its mail goes to the others of its domain, or waits.")
         {
@@ -55,6 +55,7 @@ internal sealed class DrainCommand(CommandContext context)
                 Show(await store.RunAsync(table => table.Drains), now, asJson, language, console);
                 return 0;
             }
+            RunningDaemon.RequireSameVersion(settings.RunDirectory, language);
             MailServer[] servers = [.. settings.MailServers.Where(server => server.IsCalled(name))];
             if (servers.Length == 0 || servers.Any(server => server.IsMx))
             {
@@ -79,13 +80,13 @@ internal sealed class DrainCommand(CommandContext context)
     private Task<int> ResumeAsync(string config, string name, InvocationConfiguration console) =>
         context.WithStoreAsync(config, console, async (settings, store, language) =>
         {
+            RunningDaemon.RequireSameVersion(settings.RunDirectory, language);
             DateTimeOffset now = context.Time.GetUtcNow();
-            var keys = settings.MailServers.Where(server => server.IsCalled(name)).Select(server => server.Key).ToHashSet(StringComparer.Ordinal);
             int ended = await store.RunAsync(table =>
             {
                 Drain[] before = [.. Present(table, now)];
-                // By its key too: it may have left the config since.
-                Drain[] after = [.. before.Where(drain => !keys.Contains(drain.Key) && !string.Equals(drain.Key, name, StringComparison.Ordinal))];
+                // Not by the config, which it may have left since.
+                Drain[] after = [.. before.Where(drain => !IsCalled(drain, name))];
                 if (after.Length < before.Length)
                     table.SetDrains(after);
                 return before.Length - after.Length;
@@ -101,6 +102,11 @@ internal sealed class DrainCommand(CommandContext context)
         });
 
     private static IEnumerable<Drain> Present(QueueTable table, DateTimeOffset now) => table.Drains.Where(drain => drain.Until > now);
+
+    /// <summary>As <see cref="CommandSupport.IsCalled"/>, of "example.com 192.0.2.1:25".</summary>
+    private static bool IsCalled(Drain drain, string name) =>
+        drain.Key.Split(' ').Prepend(drain.Key).Contains(name, StringComparer.OrdinalIgnoreCase)
+        || drain.Key.Contains($" {MailServer.AddressOf(name, 0)[..^1]}", StringComparison.OrdinalIgnoreCase);
 
     private static void Wake(Settings settings)
     {

@@ -23,6 +23,9 @@ internal sealed record TraceEvent(string Process, DateTimeOffset Time, string? I
     public IEnumerable<string> To => !Line.TryGetProperty("to", out JsonElement to) ? []
         : to.ValueKind == JsonValueKind.Array ? to.EnumerateArray().Select(one => one.GetString()!) : [to.GetString()!];
 
+    /// <summary>Whether a mail server was tried, or why none could be.</summary>
+    public bool IsAttempt => What is "delivered" or "deferred" or "uncertain" or "failed" or "expired" or "no_route" or "unreadable";
+
     /// <summary>Whether it is about this queue id, Message-ID or address.</summary>
     public bool IsAbout(string what) =>
         new[] { Id, Notice, this["message_id"], this["from"] }.Concat(To).Contains(what, StringComparer.OrdinalIgnoreCase);

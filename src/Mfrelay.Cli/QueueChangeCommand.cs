@@ -23,7 +23,7 @@ internal sealed class QueueChangeCommand(CommandContext context, QueueVerb verb)
     private readonly Option<string> _config = CommandSupport.ConfigOption();
     private readonly Option<bool> _json = CommandSupport.JsonOption();
     private readonly Option<bool> _yes = new("--yes", "-y") { Description = "Do not ask." };
-    private readonly QueueFilterOptions _filter = new();
+    private readonly QueueFilterOptions _filter = new(context);
 
     private bool IsDangerous => verb is QueueVerb.Bounce or QueueVerb.Delete;
 
@@ -56,7 +56,7 @@ internal sealed class QueueChangeCommand(CommandContext context, QueueVerb verb)
     private Task<int> RunAsync(string config, QueueFilter filter, bool asJson, bool sure, InvocationConfiguration console) =>
         context.WithStoreAsync(config, console, async (settings, store, language) =>
         {
-            RunningDaemon.RequireSameVersion(settings.RunDirectory);
+            RunningDaemon.RequireSameVersion(settings.RunDirectory, language);
             DateTimeOffset now = context.Time.GetUtcNow();
             var hit = new List<long>();
             var shown = new List<Delivery>();

@@ -9,7 +9,7 @@ internal sealed class QueueExportCommand(CommandContext context)
     private readonly Argument<string> _directory = new("DIR") { Description = "Where the files go; made when it is missing." };
     private readonly Option<string> _config = CommandSupport.ConfigOption();
     private readonly Option<bool> _json = CommandSupport.JsonOption();
-    private readonly QueueFilterOptions _filter = new();
+    private readonly QueueFilterOptions _filter = new(context);
 
     public Command Create()
     {
@@ -28,7 +28,7 @@ internal sealed class QueueExportCommand(CommandContext context)
         return command;
     }
 
-    private Task<int> RunAsync(string config, string directory, QueueFilter filter, bool asJson, InvocationConfiguration console)
+    private async Task<int> RunAsync(string config, string directory, QueueFilter filter, bool asJson, InvocationConfiguration console)
     {
         // Before the command takes on the identity of the state directory's owner, who may not write there.
         string path = Path.GetFullPath(directory);
@@ -39,14 +39,15 @@ internal sealed class QueueExportCommand(CommandContext context)
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             console.Error.Line($"mfrelay: {e.Message}");
-            return Task.FromResult(CommandSupport.Failed);
+            return CommandSupport.Failed;
         }
-        return context.WithStoreAsync(config, console, async (settings, store, language) =>
+        var byMessage = new Dictionary<QueueId, List<Delivery>>();
+        (string spool, Language spoken) = ("", Language.En);
+        int exit = await context.WithStoreAsync(config, console, async (settings, store, language) =>
         {
+            (spool, spoken) = (StateDirectory.Open(settings.StateDirectory).Spool, language);
             DateTimeOffset now = context.Time.GetUtcNow();
-            var progress = new Progress(console.Error, context.Time, language.Say("検索中", "reading"));
-            var byMessage = new Dictionary<QueueId, List<Delivery>>();
-            await foreach (Delivery row in new QueueRows(store, progress).ReadAsync())
+            await foreach (Delivery row in new QueueRows(store, new Progress(console.Error, context.Time, language.Say("検索中", "reading"))).ReadAsync())
             {
                 if (!filter.Matches(row, now))
                     continue;
@@ -54,23 +55,31 @@ internal sealed class QueueExportCommand(CommandContext context)
                     byMessage[row.Id] = rows = [];
                 rows.Add(row);
             }
-            if (byMessage.Count == 0)
-                return QueueListCommand.NothingMatches(language, console.Error);
-            using var reader = new SpoolReader(StateDirectory.Open(settings.StateDirectory).Spool);
-            int written = 0;
-            foreach (List<Delivery> rows in byMessage.Values)
-            {
-                if (Write(reader, rows, path, console.Error))
-                    written++;
-                progress.Report(written, byMessage.Count);
-            }
-            progress.Clear();
-            if (asJson)
-                console.Output.WriteJson(new { Directory = path, Messages = written, Failed = byMessage.Count - written });
-            else
-                console.Output.Line(language.Say($"{written} 件を {path} に書き出しました", $"{written} written to {path}"));
-            return written == byMessage.Count ? 0 : CommandSupport.Failed;
+            return byMessage.Count == 0 ? QueueListCommand.NothingMatches(language, console.Error) : 0;
         });
+        if (exit != 0)
+            return exit;
+        StateAccess.BecomeCallerAgain();
+        using var reader = new SpoolReader(spool);
+        return WriteAll(reader, [.. byMessage.Values], path, asJson, spoken, console);
+    }
+
+    private int WriteAll(SpoolReader reader, List<List<Delivery>> messages, string path, bool asJson, Language language, InvocationConfiguration console)
+    {
+        var progress = new Progress(console.Error, context.Time, language.Say("書き出し中", "exporting"));
+        int written = 0;
+        foreach (List<Delivery> rows in messages)
+        {
+            if (Write(reader, rows, path, console.Error))
+                written++;
+            progress.Report(written, messages.Count);
+        }
+        progress.Clear();
+        if (asJson)
+            console.Output.WriteJson(new { Directory = path, Messages = written, Failed = messages.Count - written });
+        else
+            console.Output.Line(language.Say($"{written} 件を {path} に書き出しました", $"{written} written to {path}"));
+        return written == messages.Count ? 0 : CommandSupport.Failed;
     }
 
     private static bool Write(SpoolReader reader, List<Delivery> rows, string directory, TextWriter error)

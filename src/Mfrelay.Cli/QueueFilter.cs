@@ -54,13 +54,13 @@ internal sealed record QueueFilter
 }
 
 /// <summary>The filter as options of a command.</summary>
-internal sealed class QueueFilterOptions
+internal sealed class QueueFilterOptions(CommandContext context)
 {
     private readonly Argument<QueueId[]> _ids = new("ID")
     {
         Description = "Queue ids; none: all that the options let through.",
         Arity = ArgumentArity.ZeroOrMore,
-        CustomParser = result => [.. result.Tokens.Select(token => IdOf(token.Value, result))],
+        CustomParser = result => [.. result.Tokens.Select(token => context.IdOf(token.Value, result))],
     };
 
     private readonly Option<string?> _domain = new("--domain") { Description = "Route or recipient's domain; * and ? stand for characters.", HelpName = "DOMAIN" };
@@ -71,10 +71,11 @@ internal sealed class QueueFilterOptions
     {
         Description = "In the queue for at least so long: 30m, 4h, 2d.",
         HelpName = "TIME",
-        CustomParser = DurationOf,
+        CustomParser = context.DurationOf,
     };
 
-    private readonly Option<QueueState?> _state = new("--state") { Description = "held, deferred (waits for its next attempt) or due." };
+    private readonly Option<QueueState?> _state =
+        new Option<QueueState?>("--state") { Description = "Where it stands; deferred waits for its next attempt, due may be tried now." }.WithWords();
 
     public void AddTo(Command command)
     {
@@ -95,18 +96,31 @@ internal sealed class QueueFilterOptions
         OlderThan = result.GetValue(_olderThan),
         State = result.GetValue(_state),
     };
+}
 
-    public static QueueId IdOf(string text, ArgumentResult result)
+/// <summary>Values on the command line that are more than text.</summary>
+internal static class CommandValues
+{
+    public static QueueId IdOf(this CommandContext context, string text, ArgumentResult result)
     {
         if (!QueueId.TryParse(text, out QueueId id))
-            result.AddError($"'{text}' is no queue id: those have {QueueId.Length} characters, as in the log and in Received fields");
+        {
+            result.AddError(context.LanguageOfHelp.Say(
+                $"{text} はキューIDではありません: ログや Received フィールドにある {QueueId.Length} 文字を指定してください",
+                $"{text} is no queue id: those have {QueueId.Length} characters, as in the log and in Received fields"));
+        }
         return id;
     }
 
-    public static TimeSpan DurationOf(ArgumentResult result)
+    public static TimeSpan DurationOf(this CommandContext context, ArgumentResult result)
     {
-        if (!Duration.TryParse(result.Tokens[0].Value, out TimeSpan span))
-            result.AddError($"'{result.Tokens[0].Value}' is no time: write a number and a unit, such as 30m, 4h or 2d");
+        string text = result.Tokens[0].Value;
+        if (!Duration.TryParse(text, out TimeSpan span))
+        {
+            result.AddError(context.LanguageOfHelp.Say(
+                $"{text} は時間ではありません: 30m, 4h, 2d のように数と単位を指定してください",
+                $"{text} is no time: write a number and a unit, such as 30m, 4h or 2d"));
+        }
         return span;
     }
 }

@@ -24,8 +24,9 @@ internal sealed class QueueListCommand(CommandContext context)
 {
     private readonly Option<string> _config = CommandSupport.ConfigOption();
     private readonly Option<bool> _json = CommandSupport.JsonOption();
-    private readonly QueueFilterOptions _filter = new();
-    private readonly Option<QueueOrder> _sort = new("--sort") { Description = "arrival, next, size, attempts, sender or domain." };
+    private readonly QueueFilterOptions _filter = new(context);
+    private readonly Option<QueueOrder> _sort =
+        new Option<QueueOrder>("--sort") { Description = "What comes first: oldest arrival, next attempt, largest size, most attempts, or by the alphabet." }.WithWords();
 
     private readonly Option<int> _limit = new("--limit")
     {

@@ -10,7 +10,7 @@ internal sealed class QueueShowCommand(CommandContext context)
     private readonly Argument<QueueId> _id = new("ID")
     {
         Description = "A queue id.",
-        CustomParser = result => QueueFilterOptions.IdOf(result.Tokens[0].Value, result),
+        CustomParser = result => context.IdOf(result.Tokens[0].Value, result),
     };
 
     private readonly Option<string> _config = CommandSupport.ConfigOption();
@@ -38,10 +38,11 @@ internal sealed class QueueShowCommand(CommandContext context)
     }
 
     private Task<int> ShowAsync(string config, QueueId id, bool asJson, InvocationConfiguration console) =>
-        WithMessageAsync(config, id, console, (language, rows, message, damage) =>
+        WithMessageAsync(config, id, console, (settings, language, rows, message, damage) =>
         {
             DateTimeOffset now = context.Time.GetUtcNow();
             Envelope? envelope = message?.Envelope;
+            TraceEvent[] attempts = AttemptsOf(id, settings.LogDirectory);
             if (asJson)
             {
                 console.Output.WriteJson(new
@@ -50,12 +51,31 @@ internal sealed class QueueShowCommand(CommandContext context)
                     Envelope = envelope is null ? null : StoredMail.EnvelopeJson(envelope),
                     Damage = damage,
                     Deliveries = rows.Select(row => QueueListCommand.ToJson(row, now)),
+                    Attempts = attempts.Select(TraceCommand.ToJson),
                 });
                 return 0;
             }
             Print(rows, envelope, damage, language, now, console.Output);
+            if (attempts.Length > 0)
+            {
+                console.Output.Line("");
+                TraceTable.Write([new TracedMessage(id.ToString(), attempts)], language, context.Time.LocalTimeZone, console.Output);
+            }
             return 0;
         });
+
+    /// <summary>From the event log, as far as it goes back; none when it is off or may not be read.</summary>
+    private static TraceEvent[] AttemptsOf(QueueId id, string directory)
+    {
+        try
+        {
+            return [.. new EventFiles(directory).Gather([id.ToString()]).Where(one => one.IsAttempt).OrderBy(one => one.Time)];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
 
     private static void Print(List<Delivery> rows, Envelope? envelope, string? damage, Language language, DateTimeOffset now, TextWriter output)
     {
@@ -68,7 +88,7 @@ internal sealed class QueueShowCommand(CommandContext context)
         if (envelope is not null)
         {
             table.Add(language.Say("クライアント", "client"), $"{envelope.ClientAddress} {envelope.HeloName} {envelope.Protocol}");
-            table.Add("envelope", $"body={envelope.Body} smtputf8={envelope.SmtpUtf8} ret={envelope.Return} envid={envelope.EnvelopeId ?? "-"}");
+            table.Add(language.Say("エンベロープ", "envelope"), StoredMail.EnvelopeJson(envelope).Commands().First());
         }
         if (damage is not null)
             table.Add(language.Say("破損", "damaged"), new TextTable.Cell(damage, IsBad: true));
@@ -89,7 +109,7 @@ internal sealed class QueueShowCommand(CommandContext context)
     private static string Local(DateTimeOffset time) => time.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss zzz", CultureInfo.InvariantCulture);
 
     private Task<int> CatAsync(string config, QueueId id, InvocationConfiguration console) =>
-        WithMessageAsync(config, id, console, (_, _, message, damage) =>
+        WithMessageAsync(config, id, console, (_, _, _, message, damage) =>
         {
             if (message is null)
             {
@@ -105,7 +125,7 @@ internal sealed class QueueShowCommand(CommandContext context)
         });
 
     private Task<int> WithMessageAsync(
-        string config, QueueId id, InvocationConfiguration console, Func<Language, List<Delivery>, SpooledMessage?, string?, int> use) =>
+        string config, QueueId id, InvocationConfiguration console, Func<Settings, Language, List<Delivery>, SpooledMessage?, string?, int> use) =>
         context.WithStoreAsync(config, console, async (settings, store, language) =>
         {
             List<Delivery> rows = await new QueueRows(store, new Progress(console.Error, context.Time, language.Say("検索中", "reading"))).FindAsync(id);
@@ -113,6 +133,6 @@ internal sealed class QueueShowCommand(CommandContext context)
                 return QueueListCommand.NothingMatches(language, console.Error);
             using var reader = new SpoolReader(StateDirectory.Open(settings.StateDirectory).Spool);
             using SpooledMessage? message = reader.Open(rows[0], out string? damage);
-            return use(language, rows, message, damage);
+            return use(settings, language, rows, message, damage);
         });
 }

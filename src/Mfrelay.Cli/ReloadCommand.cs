@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using System.Text.Json.Serialization;
 using Mfrelay.Core;
 
 namespace Mfrelay.Cli;
@@ -34,6 +35,11 @@ internal sealed partial class ReloadCommand(CommandContext context)
         if (CommandSupport.LoadSettings(config, console.Error) is not { } settings)
             return ConfigLoad.ExitCode;
         Language language = context.LanguageOf(settings);
+        return StateAccess.WithDaemons(settings, language, console.Error, () => TellAll(config, settings, language, asJson, console));
+    }
+
+    private static int TellAll(string config, Settings settings, Language language, bool asJson, InvocationConfiguration console)
+    {
         Told[] all = [.. Daemons.Select(name => Tell(name, settings.RunDirectory, language))];
         if (asJson)
         {
@@ -44,7 +50,8 @@ internal sealed partial class ReloadCommand(CommandContext context)
             foreach (Told told in all)
                 Print(told, language, console);
         }
-        return all.Any(told => told.Error is not null) || !all.Any(told => told.Reloading) ? CommandSupport.Failed : 0;
+        return all.Any(told => told.MayNot) ? CommandSupport.NoRights
+            : all.Any(told => told.Error is not null) || !all.Any(told => told.Reloading) ? CommandSupport.Failed : 0;
     }
 
     private static void Print(Told told, Language language, InvocationConfiguration console)
@@ -60,19 +67,19 @@ internal sealed partial class ReloadCommand(CommandContext context)
     private static Told Tell(string name, string runDirectory, Language language)
     {
         if (RunningDaemon.PidOf(name, runDirectory) is not { } pid)
-            return new Told(name, null, false, null);
+            return new Told(name, null, false);
         if (Kill(pid, HangUp) == 0)
-            return new Told(name, pid, true, null);
-        string error = Marshal.GetLastPInvokeError() == NotPermitted
-            ? language.Say(
-                $"ユーザー '{Environment.UserName}' には権限がありません。root で実行してください (sudo mfrelay reload)",
-                $"user '{Environment.UserName}' may not signal it; run it as root (sudo mfrelay reload)")
-            : Marshal.GetLastPInvokeErrorMessage();
-        return new Told(name, pid, false, error);
+            return new Told(name, pid, true);
+        if (Marshal.GetLastPInvokeError() != NotPermitted)
+            return new Told(name, pid, false, Marshal.GetLastPInvokeErrorMessage());
+        string error = language.Say(
+            $"ユーザー '{Environment.UserName}' には権限がありません。root で実行してください (sudo mfrelay reload)",
+            $"user '{Environment.UserName}' may not signal it; run it as root (sudo mfrelay reload)");
+        return new Told(name, pid, false, error, MayNot: true);
     }
 
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int Kill(int pid, int signal);
 
-    private sealed record Told(string Name, int? Pid, bool Reloading, string? Error);
+    private sealed record Told(string Name, int? Pid, bool Reloading, string? Error = null, [property: JsonIgnore] bool MayNot = false);
 }

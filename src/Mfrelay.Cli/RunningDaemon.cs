@@ -33,14 +33,15 @@ internal sealed record RunningDaemon(string Name, int Pid, string Version, Setti
 
     /// <summary>Refuses to change anything while a daemon of another version runs, which may understand it differently.</summary>
     /// <exception cref="StateException">One does.</exception>
-    public static void RequireSameVersion(string runDirectory)
+    public static void RequireSameVersion(string runDirectory, Language language)
     {
         foreach (RunningDaemon daemon in All(runDirectory))
         {
             if (daemon.Version.Length > 0 && !daemon.IsOwnVersion)
             {
-                throw new StateException(
-                    $"{daemon.Name} (pid {daemon.Pid}) is version {daemon.Version}, this command is {OwnVersion}: nothing was changed. Restart it (systemctl restart {daemon.Name})");
+                throw new StateException(language.Say(
+                    $"{daemon.Name} (pid {daemon.Pid}) のバージョンは {daemon.Version}、このコマンドは {OwnVersion} です。何も変更しませんでした。再起動してください (systemctl restart {daemon.Name})",
+                    $"{daemon.Name} (pid {daemon.Pid}) is version {daemon.Version}, this command is {OwnVersion}: nothing was changed. Restart it (systemctl restart {daemon.Name})"));
             }
         }
     }

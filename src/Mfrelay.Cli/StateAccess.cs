@@ -6,7 +6,7 @@ namespace Mfrelay.Cli;
 
 /// <summary>
 /// The store as a command opens it: never makes a state directory, and as its owner. A command that root runs would leave files in it
-/// that the daemons cannot open, so it takes on the owner's identity first.
+/// that the daemons cannot open, so it takes on the owner's identity first; <see cref="BecomeCallerAgain"/> gives it back.
 /// </summary>
 internal static partial class StateAccess
 {
@@ -62,6 +62,25 @@ internal static partial class StateAccess
         }
     }
 
+    /// <summary>Runs what asks the running daemons; a run directory that may not be read is a line on standard error and an exit status.</summary>
+    public static int WithDaemons(Settings settings, Language language, TextWriter error, Func<int> use)
+    {
+        try
+        {
+            if (Directory.Exists(settings.RunDirectory))
+                _ = Directory.GetFiles(settings.RunDirectory);
+            return use();
+        }
+        catch (UnauthorizedAccessException)
+        {
+            string group = GroupOf(settings.RunDirectory);
+            error.Line(language.Say(
+                $"mfrelay: ユーザー '{Environment.UserName}' は {settings.RunDirectory} を読み取れません。root またはグループ '{group}' のユーザーで実行してください",
+                $"mfrelay: user '{Environment.UserName}' may not read {settings.RunDirectory}; root and users of the group '{group}' may"));
+            return CommandSupport.NoRights;
+        }
+    }
+
     /// <summary>The name of the group that a directory belongs to; where that may not be seen, the group of the one that it is in.</summary>
     public static string GroupOf(string directory)
     {
@@ -101,8 +120,19 @@ internal static partial class StateAccess
 
     private static void Become(uint user, uint group)
     {
-        if (SetGroups(0, 0) != 0 || SetGid(group) != 0 || SetUid(user) != 0)
+        // The effective identity, of all threads: libc sees to that.
+        if (SetGroups(0, 0) != 0 || SetEffectiveGid(group) != 0 || SetEffectiveUid(user) != 0)
             throw new StateException($"cannot become user {NameOf(user)}: {Marshal.GetLastPInvokeErrorMessage()}");
+    }
+
+    /// <summary>For files that root wants where only root may write. No store may be open: it would leave files of root's.</summary>
+    public static void BecomeCallerAgain()
+    {
+        uint user = GetUid();
+        if (user == GetEffectiveUid())
+            return;
+        if (SetEffectiveUid(user) != 0 || SetEffectiveGid(GetGid()) != 0)
+            throw new StateException($"cannot become user {NameOf(user)} again: {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
@@ -111,11 +141,20 @@ internal static partial class StateAccess
     [LibraryImport("libc", EntryPoint = "setgroups", SetLastError = true)]
     private static partial int SetGroups(nint size, nint list);
 
-    [LibraryImport("libc", EntryPoint = "setgid", SetLastError = true)]
-    private static partial int SetGid(uint group);
+    [LibraryImport("libc", EntryPoint = "setegid", SetLastError = true)]
+    private static partial int SetEffectiveGid(uint group);
 
-    [LibraryImport("libc", EntryPoint = "setuid", SetLastError = true)]
-    private static partial int SetUid(uint user);
+    [LibraryImport("libc", EntryPoint = "seteuid", SetLastError = true)]
+    private static partial int SetEffectiveUid(uint user);
+
+    [LibraryImport("libc", EntryPoint = "getuid")]
+    private static partial uint GetUid();
+
+    [LibraryImport("libc", EntryPoint = "getgid")]
+    private static partial uint GetGid();
+
+    [LibraryImport("libc", EntryPoint = "geteuid")]
+    private static partial uint GetEffectiveUid();
 }
 
 /// <summary>The user may not open the state directory; the text says who may.</summary>

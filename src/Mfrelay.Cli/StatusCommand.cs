@@ -93,9 +93,10 @@ internal sealed class StatusCommand(CommandContext context)
     internal static void AddHealth(TextTable table, Overview all, Language language, int most)
     {
         MailServerHealth[] down = [.. all.Down];
+        int unreached = down.Count(row => row.Owner == HealthOwner.Server);
         table.Add(language.Say("メールサーバー", "mail servers"), new TextTable.Cell(
-            language.Say($"{all.Settings.MailServers.Count} 登録, {down.Length} 件の接続不可, {all.Drains.Count} 停止中",
-                $"{all.Settings.MailServers.Count} registered, {down.Length} views down, {all.Drains.Count} drained"),
+            language.Say($"{all.Settings.MailServers.Count} 登録, {unreached} 接続不可, {down.Length - unreached} 確認リスト, {all.Drains.Count} 停止中",
+                $"{all.Settings.MailServers.Count} registered, {unreached} not reached, {down.Length - unreached} on the check list, {all.Drains.Count} drained"),
             IsBad: down.Length > 0));
         foreach (MailServerHealth row in down.Take(most))
         {
@@ -125,11 +126,19 @@ internal sealed class StatusCommand(CommandContext context)
     internal static string Number(double rate) =>
         rate >= 10 || rate == Math.Floor(rate) ? QueueCommand.Number((long)Math.Round(rate)) : rate.ToString("0.0", CultureInfo.InvariantCulture);
 
-    private static int Version(string config, bool asJson, InvocationConfiguration console)
+    private int Version(string config, bool asJson, InvocationConfiguration console)
+    {
+        // Without a config there is still an answer.
+        if (ConfigFile.Load(config).Settings is not { } settings)
+            return PrintVersions([], asJson, console);
+        int rights = StateAccess.WithDaemons(settings, context.LanguageOf(settings), console.Error, () => 0);
+        int exit = PrintVersions([.. RunningDaemon.All(settings.RunDirectory)], asJson, console);
+        return rights != 0 ? rights : exit;
+    }
+
+    private static int PrintVersions(RunningDaemon[] running, bool asJson, InvocationConfiguration console)
     {
         string own = RunningDaemon.OwnVersion;
-        // Without a config there is still an answer.
-        RunningDaemon[] running = ConfigFile.Load(config).Settings is { } settings ? [.. RunningDaemon.All(settings.RunDirectory)] : [];
         if (asJson)
         {
             console.Output.WriteJson(new { Mfrelay = own, Format = StateDirectory.Version, Running = running.Select(daemon => new { daemon.Name, daemon.Pid, daemon.Version }) });

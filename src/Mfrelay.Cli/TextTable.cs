@@ -23,9 +23,12 @@ internal sealed class TextTable
 
     public void Write(TextWriter output)
     {
-        foreach (string line in Lines(colours: ReferenceEquals(output, Console.Out) && !Console.IsOutputRedirected))
+        foreach (string line in Lines(colours: ReferenceEquals(output, Console.Out) && !Console.IsOutputRedirected && !IsColourUnwanted))
             output.WriteLine(line);
     }
+
+    /// <summary>no-color.org: set to anything.</summary>
+    public static bool IsColourUnwanted => Environment.GetEnvironmentVariable("NO_COLOR") is { Length: > 0 };
 
     public IEnumerable<string> Lines(bool colours)
     {

@@ -20,11 +20,13 @@ internal sealed class TopCommand(CommandContext context)
         Description = "How long between two looks, at least 200ms.",
         HelpName = "TIME",
         DefaultValueFactory = static _ => TimeSpan.FromSeconds(1),
-        CustomParser = static result =>
+        CustomParser = result =>
         {
             if (Duration.TryParse(result.Tokens[0].Value, out TimeSpan span) && span >= LeastInterval && span <= TimeSpan.FromHours(1))
                 return span;
-            result.AddError($"\"{result.Tokens[0].Value}\" is no interval; write 200ms, 1s, 5m or the like, from 200ms to 1h");
+            result.AddError(context.LanguageOfHelp.Say(
+                $"{result.Tokens[0].Value} は間隔ではありません: 200ms から 1h までの 200ms, 1s, 5m などを指定してください",
+                $"{result.Tokens[0].Value} is no interval; write 200ms, 1s, 5m or the like, from 200ms to 1h"));
             return default;
         },
     };
@@ -86,6 +88,7 @@ internal sealed class TopCommand(CommandContext context)
 
     private static IEnumerable<string> Lines(Overview all, Language language, bool isScreen)
     {
+        bool isColoured = isScreen && !TextTable.IsColourUnwanted;
         string time = all.Now.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
         yield return $"mfrelay top  {all.Settings.HostName}  {time}{(isScreen ? language.Say("  q: 終了", "  q: quit") : "")}";
         yield return "";
@@ -94,10 +97,10 @@ internal sealed class TopCommand(CommandContext context)
             daemons.Add(daemon.Name, StatusCommand.DaemonCell(daemon, all.Now, language));
         StatusCommand.AddHealth(daemons, all, language, most: 5);
         StatusCommand.AddAlerts(daemons, all, language);
-        foreach (string line in daemons.Lines(isScreen))
+        foreach (string line in daemons.Lines(isColoured))
             yield return line;
         yield return "";
-        foreach (string line in Rates(all, language).Lines(isScreen))
+        foreach (string line in Rates(all, language).Lines(isColoured))
             yield return line;
         yield return "";
         yield return language.Say(
@@ -106,7 +109,7 @@ internal sealed class TopCommand(CommandContext context)
         if (all.Queue.Routes.Count == 0)
             yield break;
         var routes = new RouteTable(all.Settings.MailServers);
-        foreach (string line in QueueCommand.TableOf(all.Queue, routes, new HealthViews(all.Health), all.Now, language).Lines(isScreen))
+        foreach (string line in QueueCommand.TableOf(all.Queue, routes, new HealthViews(all.Health), all.Now, language).Lines(isColoured))
             yield return line;
     }
 

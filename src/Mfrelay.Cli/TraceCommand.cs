@@ -35,10 +35,10 @@ internal sealed class TraceCommand(CommandContext context)
             _json,
         };
         _since.Validators.Add(Check);
-        _what.Validators.Add(static argument =>
+        _what.Validators.Add(argument =>
         {
             if (Plain(argument.Tokens[0].Value).Length == 0)
-                argument.AddError("name a queue id, a Message-ID or an address");
+                argument.AddError(context.LanguageOfHelp.Say("キューID、Message-ID、アドレスのどれかを指定してください", "name a queue id, a Message-ID or an address"));
         });
         command.AddExamples(
             ("mfrelay trace 0cfr2qt5n0800", "a message and its bounce"),
@@ -103,7 +103,7 @@ internal sealed class TraceCommand(CommandContext context)
     }
 
     /// <summary>The line of the log, with who wrote it.</summary>
-    private static Dictionary<string, object> ToJson(TraceEvent one)
+    public static Dictionary<string, object> ToJson(TraceEvent one)
     {
         var json = new Dictionary<string, object>(StringComparer.Ordinal) { ["process"] = one.Process };
         foreach (JsonProperty property in one.Line.EnumerateObject())
@@ -116,7 +116,11 @@ internal sealed class TraceCommand(CommandContext context)
     private void Check(OptionResult option)
     {
         if (option.Tokens is [{ Value: var text }] && TimeOf(text, context.Time) is null)
-            option.AddError($"'{text}' is no time: write 30m, 2h or 3d for so long ago, or a date such as 2026-11-24 or 2026-11-24T10:30");
+        {
+            option.AddError(context.LanguageOfHelp.Say(
+                $"{text} は時間ではありません: 30m, 2h, 3d (今から遡る時間) または 2026-11-24, 2026-11-24T10:30 のような日時を指定してください",
+                $"{text} is no time: write 30m, 2h or 3d for so long ago, or a date such as 2026-11-24 or 2026-11-24T10:30"));
+        }
     }
 
     private static DateTimeOffset? TimeOf(string? text, TimeProvider time)

@@ -14,7 +14,14 @@ internal sealed class UserCommand(CommandContext context)
     private readonly Option<string> _config = CommandSupport.ConfigOption();
     private readonly Option<bool> _json = CommandSupport.JsonOption();
 
-    public Command Create() => new("user", "The users that may send after AUTH (server.users_file).") { CreateAdd(), CreateRemove(), CreateList() };
+    public Command Create()
+    {
+        var command = new Command("user", "The users that may send after AUTH (server.users_file).") { CreateAdd(), CreateRemove(), CreateList() };
+        command.AddExamples(
+            ("mfrelay user add alice", "asks for a password twice"),
+            ("mfrelay user list", "who may send"));
+        return command;
+    }
 
     private Command CreateAdd()
     {

@@ -24,7 +24,8 @@ internal sealed class AlertWebhook : IDisposable
     private static readonly TimeSpan[] WaitsBetweenTries = [TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(30)];
     private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
-    private readonly Channel<(AlertSettings Rules, AlertNotice Notice)> _waiting = Channel.CreateBounded<(AlertSettings, AlertNotice)>(Capacity);
+    private readonly Channel<(AlertSettings Rules, AlertNotice Notice)> _queue = Channel.CreateBounded<(AlertSettings, AlertNotice)>(Capacity);
+    private readonly Queue<AlertNotice> _waiting = new(); // what is in the queue or being tried; under a lock of itself
     private readonly Lazy<HttpClient> _http;
     private readonly MailLog _log;
     private readonly TimeProvider _time;
@@ -40,18 +41,41 @@ internal sealed class AlertWebhook : IDisposable
         });
     }
 
+    /// <summary>What has been neither taken nor given up.</summary>
+    public IReadOnlyList<AlertNotice> Waiting
+    {
+        get
+        {
+            lock (_waiting)
+                return [.. _waiting];
+        }
+    }
+
     public void Send(AlertSettings rules, AlertNotice notice)
     {
-        if (!_waiting.Writer.TryWrite((rules, notice)))
-            _log.AlertWebhookFailed(Shown(rules.Webhook), "queue full");
+        if (rules.Webhook.Length == 0)
+            return;
+        lock (_waiting)
+        {
+            if (_queue.Writer.TryWrite((rules, notice)))
+            {
+                _waiting.Enqueue(notice);
+                return;
+            }
+        }
+        _log.AlertWebhookFailed(Shown(rules.Webhook), "queue full");
     }
 
     public async Task RunAsync(CancellationToken cancel)
     {
         try
         {
-            await foreach ((AlertSettings rules, AlertNotice notice) in _waiting.Reader.ReadAllAsync(cancel))
+            await foreach ((AlertSettings rules, AlertNotice notice) in _queue.Reader.ReadAllAsync(cancel))
+            {
                 await DeliverAsync(rules, notice, cancel);
+                lock (_waiting)
+                    _waiting.Dequeue();
+            }
         }
         catch (OperationCanceledException)
         {

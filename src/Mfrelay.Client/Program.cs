@@ -42,6 +42,7 @@ return await DaemonProgram.RunAsync("mf-smtp-client", args, static async daemon 
     await host.WaitForShutdownAsync();
     await running;
     await alerts;
+    watch.Remember();
     await notices;
     await figures;
 });

@@ -72,6 +72,13 @@ public sealed class AlertBoard
     /// <summary>Those that are up.</summary>
     public IReadOnlyList<Alert> Up => [.. _up.Values];
 
+    /// <summary>Those that were up when the process before this one ended.</summary>
+    public void Restore(IEnumerable<Alert> up)
+    {
+        foreach (Alert alert in up)
+            _up.TryAdd((alert.Rule, alert.Subject), alert);
+    }
+
     /// <summary>What changed.</summary>
     public (IReadOnlyList<Alert> Raised, IReadOnlyList<Alert> Cleared) Look(AlertFacts facts, AlertSettings rules)
     {
@@ -86,28 +93,41 @@ public sealed class AlertBoard
         return (raised, cleared);
     }
 
-    private static IEnumerable<Alert> Broken(AlertFacts facts, AlertSettings rules)
+    private IEnumerable<Alert> Broken(AlertFacts facts, AlertSettings rules) =>
+        (facts.Queue is { } queue ? OfQueue(queue, facts.Now, rules) : Kept(rules)).Concat(OfMachine(facts, rules));
+
+    private static IEnumerable<Alert> OfQueue(QueueSummary queue, DateTimeOffset now, AlertSettings rules)
     {
-        var c = CultureInfo.InvariantCulture;
-        RouteSummary[] waiting = [.. facts.Queue?.Routes.Where(route => route.Count > route.Held) ?? []];
+        RouteSummary[] waiting = [.. queue.Routes.Where(route => route.Count > route.Held)];
         if (rules.OldestMail > TimeSpan.Zero && waiting.Length > 0)
         {
-            TimeSpan age = facts.Now - waiting.Min(route => route.Oldest);
+            TimeSpan age = now - waiting.Min(route => route.Oldest);
             if (age >= rules.OldestMail)
-                yield return new Alert(AlertRule.OldestMail, "queue", string.Create(c, $"{(long)age.TotalMinutes}m"));
+                yield return new Alert(AlertRule.OldestMail, "queue", Text(age));
         }
-        int count = facts.Queue?.Routes.Sum(route => route.Count) ?? 0;
+        int count = queue.Routes.Sum(route => route.Count);
         if (rules.QueueSize > 0 && count >= rules.QueueSize)
-            yield return new Alert(AlertRule.QueueSize, "queue", count.ToString(c));
+            yield return new Alert(AlertRule.QueueSize, "queue", count.ToString(CultureInfo.InvariantCulture));
+    }
+
+    /// <summary>A queue that has not been counted yet says nothing: neither raised nor cleared.</summary>
+    private IEnumerable<Alert> Kept(AlertSettings rules) => _up.Values.Where(alert =>
+        (alert.Rule == AlertRule.OldestMail && rules.OldestMail > TimeSpan.Zero) || (alert.Rule == AlertRule.QueueSize && rules.QueueSize > 0));
+
+    private static IEnumerable<Alert> OfMachine(AlertFacts facts, AlertSettings rules)
+    {
         if (rules.ServerDown > TimeSpan.Zero)
         {
             foreach (IGrouping<string, MailServerHealth> down in facts.Health
                 .Where(row => row.State == HealthState.Down && facts.Now - row.Since >= rules.ServerDown).GroupBy(row => row.Key, StringComparer.Ordinal))
             {
-                yield return new Alert(AlertRule.ServerDown, down.Key, string.Create(c, $"{(long)(facts.Now - down.Min(row => row.Since)).TotalMinutes}m"));
+                yield return new Alert(AlertRule.ServerDown, down.Key, Text(facts.Now - down.Min(row => row.Since)));
             }
         }
         if (rules.DiskFree > 0 && facts.DiskFree < rules.DiskFree)
-            yield return new Alert(AlertRule.DiskFree, facts.Directory, string.Create(c, $"{facts.DiskFree >> 20}MiB"));
+            yield return new Alert(AlertRule.DiskFree, facts.Directory, string.Create(CultureInfo.InvariantCulture, $"{facts.DiskFree >> 20}MiB"));
     }
+
+    private static string Text(TimeSpan span) =>
+        span.TotalMinutes < 1 ? string.Create(CultureInfo.InvariantCulture, $"{(long)span.TotalSeconds}s") : string.Create(CultureInfo.InvariantCulture, $"{(long)span.TotalMinutes}m");
 }

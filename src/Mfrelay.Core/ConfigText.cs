@@ -18,7 +18,8 @@ public static class ConfigText
     }
 
     /// <summary>"server.listen" and its value as one writes it; "mail_server example.com 192.0.2.1:25.port".</summary>
-    public static IReadOnlyDictionary<string, string> Flat(Settings settings)
+    /// <param name="withDefaults">Whether tables that there are several of have what is as it would be without a word.</param>
+    public static IReadOnlyDictionary<string, string> Flat(Settings settings, bool withDefaults = true)
     {
         var flat = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (Setting setting in Setting.Of(typeof(Settings)))
@@ -26,23 +27,27 @@ public static class ConfigText
             if (!setting.IsTable)
                 flat[setting.Key] = Value(setting, settings);
             else if (!setting.IsList)
-                Add(flat, $"{setting.Key}.", setting.Get(settings)!);
+                Add(flat, $"{setting.Key}.", setting.Get(settings)!, withDefaults: true);
             else
-                AddAll(flat, setting, ((IEnumerable)setting.Get(settings)!).Cast<object>());
+                AddAll(flat, setting, ((IEnumerable)setting.Get(settings)!).Cast<object>(), withDefaults);
         }
         return flat;
     }
 
-    private static void AddAll(Dictionary<string, string> flat, Setting setting, IEnumerable<object> records)
+    private static void AddAll(Dictionary<string, string> flat, Setting setting, IEnumerable<object> records, bool withDefaults)
     {
         foreach ((int index, object record) in records.Index())
-            Add(flat, record is MailServer server ? $"{setting.Key} {server.Key}: " : $"{setting.Key}[{index}].", record);
+            Add(flat, record is MailServer server ? $"{setting.Key} {server.Key}: " : $"{setting.Key}[{index}].", record, withDefaults);
     }
 
-    private static void Add(Dictionary<string, string> flat, string prefix, object record)
+    private static void Add(Dictionary<string, string> flat, string prefix, object record, bool withDefaults)
     {
         foreach (Setting setting in Setting.Of(record.GetType()))
-            flat[prefix + setting.Key] = Value(setting, record);
+        {
+            string value = Value(setting, record);
+            if (withDefaults || setting.IsRequired || setting.Default is null || !string.Equals(value, SettingValue.Format(setting.Default), StringComparison.Ordinal))
+                flat[prefix + setting.Key] = value;
+        }
     }
 
     private static IEnumerable<(string Table, string Key, string Value)> Entries(Settings settings)

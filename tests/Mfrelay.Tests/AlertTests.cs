@@ -43,6 +43,27 @@ public sealed class AlertTests
     }
 
     [Fact]
+    public void What_was_up_before_a_restart_is_not_raised_again_and_is_cleared_once()
+    {
+        _ = Look(Facts(age: 60));
+        var next = new AlertBoard();
+        next.Restore(_board.Up);
+        Assert.Equal(Now, Assert.Single(next.Up).Since);
+        (IReadOnlyList<Alert> raised, IReadOnlyList<Alert> cleared) = next.Look(Facts(age: 70), Rules);
+        Assert.Empty(raised);
+        Assert.Empty(cleared);
+        Assert.Equal("oldest_mail queue 70m", Text(Assert.Single(next.Look(Facts(age: 1), Rules).Cleared)));
+    }
+
+    [Fact]
+    public void A_queue_that_is_not_counted_yet_clears_nothing()
+    {
+        _ = Look(Facts(age: 60));
+        Assert.Empty(Look(Facts(age: 60) with { Queue = null }).Cleared);
+        Assert.Single(_board.Look(Facts(age: 60) with { Queue = null }, new AlertSettings()).Cleared); // the rule is gone
+    }
+
+    [Fact]
     public void Rules_that_are_0_never_raise()
     {
         Assert.False(new AlertSettings().IsOn);

@@ -54,10 +54,21 @@ internal sealed class CommandRun : IDisposable
         _output.GetStringBuilder().Clear();
         _error.GetStringBuilder().Clear();
         using var input = new StringReader(Input);
-        return CommandLine.Create(new CommandContext(Time, name => Environment.GetValueOrDefault(name), Typed is null ? null : new StringReader(Typed)) { Input = input })
-            .Parse([.. arguments, "--config", Config])
-            .Invoke(new InvocationConfiguration { Output = _output, Error = _error });
+        return Run([.. arguments, "--config", Config], input);
     }
+
+    /// <summary>Runs "mfrelay ARGUMENTS".</summary>
+    public int InvokeAlone(params string[] arguments)
+    {
+        _output.GetStringBuilder().Clear();
+        _error.GetStringBuilder().Clear();
+        return Run(arguments, TextReader.Null);
+    }
+
+    private int Run(string[] arguments, TextReader input) => CommandLine.RunAsync(
+        arguments,
+        new CommandContext(Time, name => Environment.GetValueOrDefault(name), Typed is null ? null : new StringReader(Typed)) { Input = input },
+        new InvocationConfiguration { Output = _output, Error = _error }).GetAwaiter().GetResult();
 
     public JsonElement Json()
     {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using Mfrelay.Core;
 using Xunit;
@@ -19,7 +18,7 @@ public sealed class TopCommandTests : IDisposable
         Assert.StartsWith($"mfrelay top  relay.example  {CommandRun.Now.ToLocalTime():yyyy-MM-dd HH:mm:ss}", _run.Lines[0], StringComparison.Ordinal);
         Assert.DoesNotContain(_run.Output, c => c == '\e');
         Assert.Contains(_run.Lines, line => line == "mf-smtp-server  not running");
-        Assert.Contains(_run.Lines, line => line.StartsWith("mail servers    1 registered, 1 views down", StringComparison.Ordinal));
+        Assert.Contains(_run.Lines, line => line.StartsWith("mail servers    1 registered, 0 not reached, 1 on the check list, 0 drained", StringComparison.Ordinal));
         Assert.Contains(_run.Lines, line => line == "queue 1, 1.0 KiB, 0 held");
         string queue = _run.Lines[^1];
         Assert.StartsWith("example.com  1      1.0 KiB", queue, StringComparison.Ordinal);
@@ -52,7 +51,7 @@ public sealed class TopCommandTests : IDisposable
     [InlineData("2h")]
     public void An_interval_that_makes_no_sense_is_refused(string interval)
     {
-        Assert.Equal(1, _run.Invoke("top", "--interval", interval));
+        Assert.Equal(64, _run.Invoke("top", "--interval", interval));
         Assert.Contains("write 200ms, 1s, 5m", _run.Error, StringComparison.Ordinal);
     }
 
@@ -91,25 +90,4 @@ public sealed class TopCommandTests : IDisposable
         table.PutHealth(CommandRun.View(HealthOwner.Client, "192.0.2.1", HealthState.Down));
         table.Insert([CommandRun.Delivery(1, "example.com", TimeSpan.FromHours(1)) with { LastReply = "450 busy" }]);
     });
-
-    /// <summary>Something that runs under the name of a daemon, with its pid file.</summary>
-    private sealed class NamedProcess : IDisposable
-    {
-        private readonly System.Diagnostics.Process _process;
-
-        public NamedProcess(string name, string runDirectory)
-        {
-            string program = Path.Join(runDirectory, name);
-            File.Copy("/bin/sleep", program);
-            _process = System.Diagnostics.Process.Start(program, ["60"]);
-            File.WriteAllText(Path.Join(runDirectory, $"{name}.pid"), _process.Id.ToString(CultureInfo.InvariantCulture));
-        }
-
-        public void Dispose()
-        {
-            _process.Kill();
-            _process.WaitForExit();
-            _process.Dispose();
-        }
-    }
 }

@@ -196,6 +196,14 @@ check_list() {
     ok 'and the mail arrives' arrives main token-listed
 }
 
+no_rights() {
+    local command
+    for command in status reload version 'trace to@example.com'; do
+        box runuser -u nobody -- env LANG=C.UTF-8 mfrelay $command
+        [[ $? == 77 ]] || { echo "mfrelay $command: not 77" && return 1; }
+    done
+}
+
 queued() { [[ $(box mfrelay queue list --json | tee /dev/stderr | grep -o '"id"' | wc -l) == "$1" ]]; }
 
 reload() {
@@ -351,6 +359,9 @@ reboot() {
     local i before
     for i in 1 2 3; do ok "mail $i waits in the queue" sent "token-reboot-$i" to@example.com; done
     ok 'mfrelay queue shows three' within 10 queued 3
+    ok 'root exports them to where only root may write' box sh -c 'mfrelay queue export /root/mail && [ $(ls /root/mail/*.eml | wc -l) = 3 ] && rm -r /root/mail'
+    ok 'and leaves the queue its owner' not box sh -c 'find /var/lib/mfrelay /run/mfrelay -not -user mfrelay -mindepth 1 | grep .'
+    ok 'another user hears whose rights it takes' no_rights
     before=$(box cat /proc/sys/kernel/random/boot_id)
     ok 'the machine reboots' ./box.sh reboot
     ok 'and comes up with both services' within 60 both_active

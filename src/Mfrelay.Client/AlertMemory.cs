@@ -1,0 +1,48 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Mfrelay.Core;
+
+namespace Mfrelay.Client;
+
+/// <summary>
+/// Which alerts are up and what the webhook has not taken yet, as "alerts.json" in the state directory: a restart tells nobody twice, and an
+/// alert that is over by then is still cleared. Not synced: after a power cut an alert may be told again.
+/// </summary>
+internal sealed record AlertMemory(IReadOnlyList<Alert> Up, IReadOnlyList<AlertNotice> Notices)
+{
+    public static readonly AlertMemory Empty = new([], []);
+
+    /// <summary>Of the form of this file; another one is as none.</summary>
+    public int Version { get; init; } = 1;
+
+    private static readonly JsonSerializerOptions Options = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
+        RespectRequiredConstructorParameters = true,
+        RespectNullableAnnotations = true,
+        IgnoreReadOnlyProperties = true,
+    };
+
+    public static AlertMemory Read(StateDirectory directory)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<AlertMemory>(File.ReadAllText(FileOf(directory)), Options) is { Version: 1 } memory ? memory : Empty;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        {
+            return Empty;
+        }
+    }
+
+    /// <exception cref="IOException">No room.</exception>
+    public void Write(StateDirectory directory)
+    {
+        string file = FileOf(directory), unfinished = $"{file}.new";
+        File.WriteAllText(unfinished, JsonSerializer.Serialize(this, Options));
+        File.Move(unfinished, file, overwrite: true);
+    }
+
+    private static string FileOf(StateDirectory directory) => Path.Combine(directory.Root, "alerts.json");
+}
