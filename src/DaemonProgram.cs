@@ -48,6 +48,7 @@ internal static class DaemonProgram
         try
         {
             MakeRunDirectory(settings.RunDirectory);
+            Native.MakeFilesPrivate(); // the settings there have the address of the webhook, which is a secret for some
             using var daemon = new Daemon(name, path, settings, log) { Warnings = load.Warnings };
             await main(daemon);
             log.Stopped(name);

@@ -102,9 +102,10 @@ internal sealed class MailServerProbe(string hostName, TimeSpan timeout, TimePro
 
     private async Task<(Socket? Socket, string Error)> ConnectAsync(IPAddress? source, IPEndPoint address, TimeSpan limit, CancellationToken cancellation)
     {
-        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        Socket? socket = null;
         try
         {
+            socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
             if (source is not null)
                 socket.Bind(new IPEndPoint(source, 0));
             // A connect that is given up here ends with its socket.
@@ -113,12 +114,12 @@ internal sealed class MailServerProbe(string hostName, TimeSpan timeout, TimePro
         }
         catch (Exception e) when (e is SocketException or TimeoutException)
         {
-            socket.Dispose();
+            socket?.Dispose();
             return (null, e is SocketException ? e.Message : "connecting timed out");
         }
         catch
         {
-            socket.Dispose();
+            socket?.Dispose();
             throw;
         }
     }

@@ -112,19 +112,31 @@ internal sealed class QueueChangeCommand(CommandContext context, QueueVerb verb)
         int changed = 0;
         foreach (long[] chunk in keys.Chunk(RowsPerChange))
         {
-            if (verb == QueueVerb.Delete)
-            {
-                IReadOnlyList<Delivery> rows = await store.RunAsync(table => table.Read(chunk));
-                QueueChange.Settle(journal, spool, rows.Where(stillMatches));
-            }
             // Read again inside: it may have been delivered, or changed, since it was found.
-            changed += await store.RunAsync(table => table.Read(chunk).Count(row =>
-                stillMatches(row) && QueueChange.Applies(verb, row) && table.Replace(row.Key, QueueChange.Of(verb, row, routes))));
+            Func<QueueTable, IEnumerable<Delivery>> find = table => table.Read(chunk).Where(row => stillMatches(row) && QueueChange.Applies(verb, row));
+            if (verb == QueueVerb.Delete)
+                find = await SettleAsync(store, journal, spool, find);
+            changed += await store.RunAsync(table => find(table).Count(row => table.Replace(row.Key, QueueChange.Of(verb, row, routes))));
             wake.Wake();
             progress.Report(changed, keys.Count);
         }
         progress.Clear();
         return changed;
+    }
+
+    /// <summary>
+    /// Settles the rows in the done journal. Returns how to find them in the table after that, whatever has become of them: exactly what is in
+    /// the journal is deleted, by the recipients, since a row may have changed, or be another with a new key.
+    /// </summary>
+    private static async Task<Func<QueueTable, IEnumerable<Delivery>>> SettleAsync(
+        QueueStore store, DoneJournal journal, string spool, Func<QueueTable, IEnumerable<Delivery>> find)
+    {
+        (Delivery[] rows, long next) = await store.RunAsync(table => (find(table).ToArray(), table.NextKey));
+        QueueChange.Settle(journal, spool, rows);
+        long[] keys = [.. rows.Select(row => row.Key)];
+        var settled = rows.SelectMany(row => row.Recipients, (row, recipient) => (row.Position, recipient.Ordinal)).ToHashSet();
+        return table => table.Read(keys).Concat(table.ReadAfter(next - 1, int.MaxValue))
+            .Where(row => row.Recipients.All(recipient => settled.Contains((row.Position, recipient.Ordinal))));
     }
 
     private string Done(int count, Language language)

@@ -35,7 +35,7 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
         {
             foreach ((string key, MailServerHealth row) in _health.ToArray())
             {
-                if (runner.Registered(row.Domain, key) is not { } server)
+                if (runner.Registered(row.Domain, key) is not { } server || IsForgotten(server, row))
                 {
                     _health.Remove(key);
                     _ = store.RunAsync(table => table.DeleteHealth(row));
@@ -67,12 +67,13 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
         }
     }
 
-    /// <summary>What the operator drains now, as the table has it.</summary>
-    public void SetDrains(IReadOnlyList<Drain> drains)
+    /// <summary>What the operator drains, as the table has it: that whose time is over does not count.</summary>
+    public void SetDrains(IReadOnlyList<Drain> table)
     {
         lock (_gate)
         {
-            if (drains.Count == 0 && _drains.Count == 0)
+            Drain[] drains = [.. table.Where(drain => drain.Until > runner.Time.GetUtcNow())];
+            if (drains.Length == 0 && _drains.Count == 0)
                 return;
             foreach (Drain drain in drains.Where(drain => !_drains.ContainsKey(drain.Key)))
                 runner.Log.Drained(drain);
@@ -80,6 +81,13 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
                 runner.Log.Undrained(drain);
             _drains = drains.ToDictionary(drain => drain.Key, StringComparer.Ordinal);
         }
+    }
+
+    /// <summary>Those whose time is over end by themselves; called every second.</summary>
+    public void EndDrains()
+    {
+        lock (_gate)
+            SetDrains([.. _drains.Values]);
     }
 
     private bool IsDrained(MailServer server) =>
@@ -93,6 +101,8 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
     {
         lock (_gate)
         {
+            if (server.IsMx && !_health.ContainsKey(server.Key))
+                return;
             MailServerHealth health = HealthOf(server);
             if (health.State == HealthState.Reached && runner.Time.GetUtcNow() - health.LastDelivery < DeliveryNote)
                 return;
@@ -120,14 +130,25 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
             before = health.State;
             change = CheckList.Next(health, what, runner.Time.GetUtcNow(), runner.Settings.Client);
             _health[server.Key] = change.Health;
+            if (IsForgotten(server, change.Health))
+                _health.Remove(server.Key);
             if (before != HealthState.Down && change.Health.State == HealthState.Down)
                 Watch(server);
         }
         runner.Log.Health(change);
-        _ = store.RunAsync(table => table.PutHealth(change.Health));
+        _ = store.RunAsync(table =>
+        {
+            if (IsForgotten(server, change.Health))
+                table.DeleteHealth(change.Health);
+            else
+                table.PutHealth(change.Health);
+        });
         if (before == HealthState.Down && change.Health.State != HealthState.Down)
             runner.Recovered(server);
     }
+
+    // With MX records there is one for each domain of the world: only what is down is worth remembering.
+    private static bool IsForgotten(MailServer server, MailServerHealth health) => server.IsMx && health.State != HealthState.Down;
 
     // Under the lock. One at a time for a mail server: a reload asks for those that are being watched as well.
     private void Watch(MailServer server)
@@ -159,7 +180,7 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
                 }
                 if (wait > TimeSpan.Zero)
                     await Task.Delay(wait, runner.Time, runner.Stopping);
-                HealthEvent what = await check(server, runner.Stopping);
+                HealthEvent what = await CheckAsync(runner.Registered(server.Domain, server.Key) ?? server);
                 if (runner.Stopping.IsCancellationRequested)
                     return;
                 Note(server, what);
@@ -169,11 +190,19 @@ internal sealed class CheckListKeeper(QueueRunner runner, QueueStore store, Func
         {
             // Stopping.
         }
-        catch (Exception e)
+    }
+
+    /// <summary>A check that fails in a way nobody thought of is a failed check, and the next one may do better.</summary>
+    private async Task<HealthEvent> CheckAsync(MailServer server)
+    {
+        try
+        {
+            return await check(server, runner.Stopping);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
         {
             runner.Log.Unexpected($"check of {server.Address}", e);
-            lock (_gate)
-                _watches.Remove(server.Key);
+            return new HealthEvent.ConnectFailed(e.Message);
         }
     }
 }

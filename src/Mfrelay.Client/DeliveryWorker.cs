@@ -12,6 +12,9 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
     /// <summary>Whom the session is with: with host = "mx" the one of the domain's mail servers that was tried last.</summary>
     private MailServer? _peer;
 
+    /// <summary>What it announced, also when the session is over by now.</summary>
+    private SmtpCapabilities _announced;
+
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
     public async Task AttemptAsync(Delivery delivery)
     {
@@ -32,8 +35,8 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
         await runner.FinishAsync(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began))
         {
             Peer = _peer ?? server,
-            NextHopHasDsn = _session?.Has(SmtpCapabilities.Dsn) == true,
-            SentEightBit = message.EightBit && _session?.Has(SmtpCapabilities.EightBitMime) == false
+            NextHopHasDsn = _announced.HasFlag(SmtpCapabilities.Dsn),
+            SentEightBit = message.EightBit && !_announced.HasFlag(SmtpCapabilities.EightBitMime)
                 && Array.Exists(outcomes, outcome => outcome is { Reply.Class: 2 }),
         });
     }
@@ -74,6 +77,7 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
                 if (opening.Session is null)
                     return [.. Enumerable.Repeat(opening.Outcome, recipients.Count)];
                 _session = opening.Session;
+                _announced = _session.Capabilities;
             }
             TransactionResult result = await _session.SendAsync(message, recipients, runner.Aborting);
             if (!result.SessionUsable)
@@ -81,8 +85,9 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
                 _session.Dispose();
                 _session = null;
             }
-            // A kept session may have been closed by the other side while it was idle: that says nothing about the host.
-            bool stale = reused && result.Outcomes[0] is { Stage: Stage.Mail, Failure: Failure.Closed, Uncertain: false };
+            // A kept session may have been closed by the other side while it was idle, or may be over after so many messages: that says nothing
+            // about the host.
+            bool stale = reused && result.Outcomes[0] is { Stage: Stage.Mail, Uncertain: false } and ({ Failure: Failure.Closed } or { Reply.Code: 421 });
             if (!stale)
                 return result.Outcomes;
             reused = false;

@@ -88,7 +88,6 @@ internal static class DsnFields
             DsnAction.Failed => "failed",
             DsnAction.Delayed => "delayed",
             DsnAction.Relayed => "relayed",
-            DsnAction.Delivered => "delivered",
         });
         Field(text, "Status", recipient.Status.ToString());
         // Only an MTA that has said something is "the one that determined the status" (RFC 3464 2.3.5).

@@ -5,7 +5,7 @@ namespace Mfrelay.Client;
 /// <summary>
 /// Who is told of what (RFC 3461 4.1, 5.2):
 /// <code>
-/// NOTIFY       failed   delayed   relayed, delivered
+/// NOTIFY       failed   delayed   relayed
 /// (none)       yes      yes       no
 /// NEVER        no       no        no
 /// FAILURE      yes      no        no
@@ -29,7 +29,6 @@ internal static class DsnPolicy
             DsnAction.Failed => notify == DsnNotify.Unspecified || notify.HasFlag(DsnNotify.Failure),
             DsnAction.Delayed => notify == DsnNotify.Unspecified || notify.HasFlag(DsnNotify.Delay),
             DsnAction.Relayed => notify.HasFlag(DsnNotify.Success) && !passedOn,
-            DsnAction.Delivered => notify.HasFlag(DsnNotify.Success),
         };
     }
 }

@@ -13,13 +13,10 @@ internal enum DsnAction
 
     /// <summary>Handed to a mail server that sends no reports itself (RFC 3461 5.2.2).</summary>
     Relayed,
-
-    /// <summary>Put into the recipient's mailbox.</summary>
-    Delivered,
 }
 
 /// <summary>What a report says of one recipient.</summary>
-/// <param name="Status">Of the class that fits the action: 5 or 4, 4, 2, 2.</param>
+/// <param name="Status">Of the class that fits the action: 5 or 4, 4, 2.</param>
 /// <param name="Outcome">What the last attempt ended with; open when there was none.</param>
 /// <param name="Server">The mail server of the last attempt; null when there was none.</param>
 /// <param name="WillRetryUntil">For a delay: when it is given up.</param>

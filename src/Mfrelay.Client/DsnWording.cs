@@ -11,7 +11,7 @@ internal sealed class DsnWording(Language language, string hostName)
     {
         DsnAction.Failed => Say("メールを配送できませんでした", "Undelivered Mail Returned to Sender"),
         DsnAction.Delayed => Say("メールの配送が遅れています", "Delayed Mail (still being retried)"),
-        DsnAction.Relayed or DsnAction.Delivered => Say("メールを配送しました", "Successful Mail Delivery Report"),
+        DsnAction.Relayed => Say("メールを配送しました", "Successful Mail Delivery Report"),
     };
 
     /// <summary>Lines end in CRLF.</summary>
@@ -49,7 +49,6 @@ internal sealed class DsnWording(Language language, string hostName)
         DsnAction.Relayed => Say(
             "次の宛先のメールを、配送通知に対応していないメールサーバーへ渡しました。\nこれ以上の通知が届かないことがあります。",
             "The message was handed to a mail server that sends no delivery reports, for\nthe recipients below. You may hear no more of it."),
-        DsnAction.Delivered => Say("次の宛先にメールを配送しました。", "The message was delivered to the recipients below."),
     };
 
     private void Append(StringBuilder text, DsnRecipient recipient)

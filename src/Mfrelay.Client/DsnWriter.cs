@@ -20,6 +20,8 @@ internal sealed class DsnWriter(DsnStyle style, TimeProvider time)
     /// <param name="recipients">At least one; failures and delays of one message may share a report.</param>
     public DsnMail Write(QueueId id, SpooledMessage message, IReadOnlyList<DsnRecipient> recipients)
     {
+        if (recipients.Count == 0)
+            throw new ArgumentException("A report about nobody", nameof(recipients));
         DsnOriginal original = DsnOriginal.Of(message, style.ReturnLimit);
         DateTimeOffset now = time.GetUtcNow();
         string to = message.Envelope.ReversePath;
@@ -45,10 +47,10 @@ internal sealed class DsnWriter(DsnStyle style, TimeProvider time)
         header.Append("MIME-Version: 1.0\r\n").Append(body.Fields).Append("\r\n");
 
         byte[] data = [.. Encoding.UTF8.GetBytes(header.ToString()), .. body.Octets];
-        return new DsnMail(EnvelopeOf(id, now, to, body.IsEightBit, recipients), data);
+        return new DsnMail(EnvelopeOf(id, now, to, body.IsEightBit), data);
     }
 
-    private Envelope EnvelopeOf(QueueId id, DateTimeOffset now, string to, bool eightBit, IReadOnlyList<DsnRecipient> recipients) => new()
+    private Envelope EnvelopeOf(QueueId id, DateTimeOffset now, string to, bool eightBit) => new()
     {
         Id = id,
         Arrival = now,
@@ -58,7 +60,7 @@ internal sealed class DsnWriter(DsnStyle style, TimeProvider time)
         SmtpUtf8 = !Ascii.IsValid(to),
         ClientAddress = "local",
         HeloName = style.HostName,
-        Protocol = recipients.Count > 0 ? "local" : throw new ArgumentException("A report about nobody", nameof(recipients)),
+        Protocol = "local",
     };
 
     private string SubjectOf(bool plain, DsnAction worst) =>

@@ -50,6 +50,16 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         }
     }
 
+    /// <summary>No session and nothing to do.</summary>
+    public bool IsIdle
+    {
+        get
+        {
+            lock (_workers)
+                return _sessions == 0 && Waiting == 0;
+        }
+    }
+
     private int Waiting => _fresh.Count + _retries.Count;
 
     public void Add(Delivery delivery)
@@ -82,11 +92,18 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         }
     }
 
-    /// <summary>The host has failed, or the config changed: what is due for it goes back to the schedule.</summary>
+    /// <summary>The host has failed: what is due for it goes back to the schedule.</summary>
     public IEnumerable<Delivery> TakeAll()
     {
         while (TryTake(out Delivery? delivery))
             yield return delivery!;
+    }
+
+    /// <summary>The config changed: sessions end after the attempts that run. Returns what is due for it.</summary>
+    public IEnumerable<Delivery> Retire()
+    {
+        _due.Writer.TryComplete();
+        return TakeAll();
     }
 
     /// <summary>Completes when all sessions are closed; they close once the runner stops.</summary>

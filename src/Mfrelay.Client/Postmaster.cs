@@ -53,7 +53,7 @@ internal sealed class Postmaster : IDisposable
         DsnRecipient[] wanted = [.. recipients.Where(one => DsnPolicy.Wants(envelope, one.Recipient, one.Action))];
         if (wanted.Length == 0)
             return true;
-        DsnMail mail = new DsnWriter(Style(_settings()), _time).Write(_ids!.Next(), message, wanted);
+        DsnMail mail = new DsnWriter(DsnStyle.Of(_settings()), _time).Write(_ids!.Next(), message, wanted);
         SpoolResult result = await StoreAsync(mail);
         if (result != SpoolResult.Durable)
         {
@@ -63,9 +63,6 @@ internal sealed class Postmaster : IDisposable
         _log.NoticeQueued(envelope.Id, mail.Envelope.Id, envelope.ReversePath, wanted.Length, string.Join('+', wanted.Select(one => one.Action).Distinct()).ToLowerInvariant());
         return true;
     }
-
-    private static DsnStyle Style(Settings settings) =>
-        new(settings.HostName, settings.Language, settings.Client.BounceFormat, settings.Client.BounceSizeLimit);
 
     private async Task<SpoolResult> StoreAsync(DsnMail mail)
     {

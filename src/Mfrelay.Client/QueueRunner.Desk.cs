@@ -59,7 +59,7 @@ internal sealed partial class QueueRunner
         catch (Exception e)
         {
             Log.Unexpected($"report of {delivery.Id}", e);
-            PutBack(delivery);
+            LeaveAsItIs(delivery);
         }
     }
 
@@ -68,18 +68,31 @@ internal sealed partial class QueueRunner
         Failure why = delivery.Order == Order.Bounce ? Failure.Returned : Failure.Expired;
         var outcome = Outcome.Of(Stage.Connect, why, detail: delivery.LastReply.Length > 0 ? delivery.LastReply : null);
         EnhancedStatus status = ReplyClassifier.Classify(outcome).Status;
-        if (await _postmaster.ReportAsync(message, Reports(delivery, message, DsnAction.Failed, status, outcome)))
+        if (!await _postmaster.ReportAsync(message, Reports(delivery, message, DsnAction.Failed, status, outcome)))
         {
-            await SettleAsync(message, delivery, _ => true);
-            TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
-            Figures.GivenUp(_routes.EntryOf(delivery.Route), delivery.Recipients.Count);
-            foreach (OpenRecipient recipient in delivery.Recipients)
-            {
-                var result = new RecipientResult(delivery, message, null, recipient.ForwardPath, outcome.StageText, outcome.ReplyText, delay);
-                Log.Failed(result, status.ToString(), why == Failure.Expired);
-            }
+            LeaveAsItIs(delivery);
+            return;
         }
-        PutBack(delivery);
+        await SettleAsync(message, delivery, _ => true);
+        TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
+        Figures.GivenUp(_routes.EntryOf(delivery.Route), delivery.Recipients.Count);
+        foreach (OpenRecipient recipient in delivery.Recipients)
+        {
+            var result = new RecipientResult(delivery, message, null, recipient.ForwardPath, outcome.StageText, outcome.ReplyText, delay);
+            Log.Failed(result, status.ToString(), why == Failure.Expired);
+        }
+        EndAttempt(delivery, row => row);
+    }
+
+    /// <summary>Could not be reported, so nothing of it changes, not what an operator ordered either: its turn comes again in a while.</summary>
+    private void LeaveAsItIs(Delivery delivery)
+    {
+        lock (_gate)
+        {
+            foreach (Delivery open in LetGoOpen(delivery))
+                WaitOn(_schedule.Entry(open), Time.GetUtcNow());
+        }
+        _news.Writer.TryWrite(true);
     }
 
     private async Task WarnAsync(Delivery delivery, SpooledMessage message)

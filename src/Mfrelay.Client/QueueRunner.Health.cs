@@ -40,9 +40,11 @@ internal sealed partial class QueueRunner
             Settings = settings;
             _routes = new RouteTable(settings.MailServers);
             _mx = null; // the next one is made with the new settings
-            foreach (Delivery delivery in _servers.Values.SelectMany(queue => queue.TakeAll()))
+            foreach (Delivery delivery in _servers.Values.SelectMany(queue => queue.Retire()))
                 LetGo(delivery);
-            _servers.Clear(); // workers in an attempt finish it and end
+            _retired.RemoveAll(queue => queue.Sessions == 0);
+            _retired.AddRange(_servers.Values); // their attempts that run are finished
+            _servers.Clear();
         }
         _checkList.Apply();
         (long generation, long nextKey) = await Store.RunAsync(table => (table.Generation, table.NextKey));
@@ -52,7 +54,20 @@ internal sealed partial class QueueRunner
         return _moved;
     }
 
-    /// <summary>The route of a mail server as the config has it now; null when it is not registered any more.</summary>
+    /// <summary>With MX records there is a queue for each domain of the world, as long as there is something to do for it.</summary>
+    private void ForgetIdle()
+    {
+        lock (_gate)
+        {
+            foreach ((string key, MailServerQueue queue) in _servers)
+            {
+                if (queue is { Server.IsMx: true, IsIdle: true })
+                    _servers.Remove(key);
+            }
+        }
+    }
+
+    /// <summary>A mail server as the config has it now; null when it is not registered any more.</summary>
     public MailServer? Registered(string domain, string key)
     {
         RouteTable routes = _routes;

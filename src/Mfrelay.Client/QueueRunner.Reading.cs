@@ -71,7 +71,10 @@ internal sealed partial class QueueRunner
         _mustRead = false;
         while (true)
         {
-            (long generation, long after) = (_generation, _lastKey);
+            int reading;
+            long generation, after;
+            lock (_gate)
+                (reading, generation, after) = (_reading, _generation, _lastKey);
             (long Generation, long NextKey, SpoolPosition Mark, IReadOnlyList<Drain> Drains, IReadOnlyList<Delivery> Rows) read = await Store.RunAsync(table =>
                 (table.Generation, table.NextKey, table.Mark(SpoolOwner.Server), table.Drains,
                     table.Generation == generation ? table.ReadAfter(after, RowsPerRead) : []));
@@ -85,6 +88,8 @@ internal sealed partial class QueueRunner
             }
             lock (_gate)
             {
+                if (_reading != reading)
+                    continue;
                 foreach (Delivery row in read.Rows)
                 {
                     _lastKey = row.Key;
@@ -169,10 +174,20 @@ internal sealed partial class QueueRunner
         }
         catch (Exception e)
         {
-            // At the end the table is closed under it.
-            if (!Stopping.IsCancellationRequested)
-                Log.Unexpected("queue table", e);
+            TableFailed(e);
         }
+    }
+
+    /// <summary>What was to be read or written is in nobody's hands now: the whole table is read again, and if that fails too, the process ends.</summary>
+    private void TableFailed(Exception e)
+    {
+        // At the end the table is closed under those who use it.
+        if (Stopping.IsCancellationRequested)
+            return;
+        Log.Unexpected("queue table", e);
+        lock (_gate)
+            _generation = -1;
+        HasNews();
     }
 
     /// <summary>A row that this process has not seen under this key.</summary>
@@ -228,9 +243,9 @@ internal sealed partial class QueueRunner
     {
         lock (_gate)
         {
-            foreach (RouteQueue route in _schedule.Routes)
+            foreach (RouteQueue route in _schedule.DueRoutes())
             {
-                if (route.Count == 0 || route.IsReading)
+                if (route.IsReading)
                     continue;
                 if (_atDesk >= MailServerQueue.Capacity)
                     return;
@@ -267,7 +282,7 @@ internal sealed partial class QueueRunner
         {
             lock (_gate)
                 route.IsReading = false;
-            Log.Unexpected("queue table", e);
+            TableFailed(e);
         }
     }
 }

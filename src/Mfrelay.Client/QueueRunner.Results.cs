@@ -14,7 +14,7 @@ internal sealed partial class QueueRunner
         Outcome? host = HostFailure(attempt, verdicts);
         if (host is { } failure)
             HostFailed(attempt, failure);
-        else
+        else if (attempt.Outcomes.Any(outcome => outcome.Reply is not null))
             _checkList.DeliverySucceeded(attempt.Server);
         if (Settings.Client.OnRecovery == OnRecovery.Release && verdicts.Any(verdict => verdict.Disposition == Disposition.Delivered))
             RampUp(attempt.Server);
@@ -28,7 +28,7 @@ internal sealed partial class QueueRunner
                     verdicts[i] = verdicts[i] with { Disposition = Disposition.Failed, Status = ReplyClassifier.Expired };
             }
         }
-        await ReportAsync(attempt, verdicts);
+        bool warned = await ReportAsync(attempt, verdicts, IsWarningDue(delivery, now));
 
         DateTimeOffset next = now;
         int attempts = delivery.Attempts;
@@ -45,6 +45,7 @@ internal sealed partial class QueueRunner
         {
             Attempts = attempts,
             NextAttempt = next,
+            Warned = row.Warned || warned,
             LastReply = last < 0 ? row.LastReply : attempt.Outcomes[last].ToString(),
         });
     }
@@ -56,30 +57,50 @@ internal sealed partial class QueueRunner
         EndAttempt(delivery, row => row with { Hold = true, LastReply = damage });
     }
 
-    /// <summary>After an attempt that ended in an exception: what of it is not settled waits for another one.</summary>
+    /// <summary>After an attempt that ended in an exception: what of it is not settled waits for another one, as long as there may be one.</summary>
     public void PutBack(Delivery delivery)
     {
-        DateTimeOffset next = Time.GetUtcNow() + RetrySchedule.WaitAfter(Math.Max(delivery.Attempts, 1), Settings.Client.Retry);
-        EndAttempt(delivery, row => row with { NextAttempt = next });
+        DateTimeOffset now = Time.GetUtcNow();
+        int attempts = delivery.Attempts + 1;
+        if (now < ExpiryOf(delivery))
+        {
+            DateTimeOffset next = RetrySchedule.Next(attempts, now, ArrivalOf(delivery), delivery.ReversePath.Length == 0, Settings.Client, _chance.NextDouble());
+            EndAttempt(delivery, row => row with { Attempts = attempts, NextAttempt = next });
+            return;
+        }
+        lock (_gate)
+        {
+            foreach (Delivery open in LetGoOpen(delivery))
+                GiveUp(open);
+        }
     }
 
-    /// <summary>What failed is reported and then settled; what was relayed to where no report will come from is reported (RFC 3461 5.2.2).</summary>
-    private async Task ReportAsync(Attempt attempt, Verdict[] verdicts)
+    /// <summary>
+    /// What failed is reported and then settled; what was relayed to where no report will come from is reported (RFC 3461 5.2.2), and what is deferred
+    /// if its sender is to be warned.
+    /// </summary>
+    /// <returns>Whether the sender was warned.</returns>
+    private async Task<bool> ReportAsync(Attempt attempt, Verdict[] verdicts, bool warn)
     {
         Envelope envelope = attempt.Message.Envelope;
         List<DsnRecipient> reports = [];
         for (int i = 0; i < verdicts.Length; i++)
         {
             Recipient recipient = envelope.Recipients[attempt.Delivery.Recipients[i].Ordinal];
-            bool failed = verdicts[i].Disposition == Disposition.Failed;
-            if (failed || (verdicts[i].Disposition == Disposition.Delivered && DsnPolicy.Wants(envelope, recipient, DsnAction.Relayed, attempt.NextHopHasDsn)))
+            DsnAction? action = verdicts[i].Disposition switch
             {
-                reports.Add(new DsnRecipient(
-                    recipient, failed ? DsnAction.Failed : DsnAction.Relayed, verdicts[i].Status, attempt.Outcomes[i], attempt.Peer, Time.GetUtcNow()));
+                Disposition.Failed => DsnAction.Failed,
+                Disposition.Deferred => warn && attempt.Outcomes[i].Failure != Failure.Cancelled ? DsnAction.Delayed : null,
+                Disposition.Delivered => DsnPolicy.Wants(envelope, recipient, DsnAction.Relayed, attempt.NextHopHasDsn) ? DsnAction.Relayed : null,
+            };
+            if (action is { } what)
+            {
+                reports.Add(new DsnRecipient(recipient, what, verdicts[i].Status, attempt.Outcomes[i], attempt.Peer, Time.GetUtcNow(),
+                    what == DsnAction.Delayed ? ExpiryOf(attempt.Delivery) : null));
             }
         }
         if (reports.Count == 0)
-            return;
+            return false;
         bool reported = await _postmaster.ReportAsync(attempt.Message, reports);
         for (int i = 0; !reported && i < verdicts.Length; i++)
         {
@@ -87,6 +108,7 @@ internal sealed partial class QueueRunner
                 verdicts[i] = verdicts[i] with { Disposition = Disposition.Deferred };
         }
         await SettleAsync(attempt.Message, attempt.Delivery, i => verdicts[i].Disposition == Disposition.Failed);
+        return reported && reports.Exists(report => report.Action == DsnAction.Delayed);
     }
 
     /// <summary>
@@ -188,7 +210,8 @@ internal sealed partial class QueueRunner
     /// Stays in hand, though nobody tries it, until its row comes and can be written; if there is none when it is due (the disk is full), it is
     /// tried without one.
     /// </summary>
-    private void WaitForRow(Delivery delivery, Func<Delivery, Delivery> change)
+    /// <param name="due">When it is tried without one; null: at its next attempt.</param>
+    private void WaitForRow(Delivery delivery, Func<Delivery, Delivery> change, DateTimeOffset? due = null)
     {
         if (_keeper.StillOpen(delivery) is not { } open)
             return;
@@ -196,7 +219,7 @@ internal sealed partial class QueueRunner
         _active[(delivery.Position, delivery.Recipients[0].Ordinal)].Ended = change;
         open = change(open);
         if (!open.Hold)
-            _rowless.Enqueue(open, open.NextAttempt);
+            _rowless.Enqueue(open, due ?? open.NextAttempt);
     }
 
     private void RetryRowless(DateTimeOffset now)
@@ -209,7 +232,7 @@ internal sealed partial class QueueRunner
                 continue;
             LetGo(hand.Delivery);
             if (!HandOut(delivery))
-                WaitForRow(delivery, row => change(row) with { NextAttempt = now + PollInterval });
+                WaitForRow(delivery, change, now + PollInterval);
         }
     }
 
@@ -263,7 +286,7 @@ internal sealed partial class QueueRunner
             written =>
             {
                 if (written.IsFaulted)
-                    Log.Unexpected("queue table", written.Exception);
+                    TableFailed(written.Exception);
                 else
                     then?.Invoke();
             },

@@ -28,6 +28,9 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     private readonly Rotation _rotation = new();
     private readonly CheckListKeeper _checkList;
     private readonly Dictionary<string, MailServerQueue> _servers = new(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>Of the config before a reload: attempts that ran then, and still do.</summary>
+    private readonly List<MailServerQueue> _retired = [];
     private readonly Schedule _schedule = new();
     private readonly SpoolTail _tail;
     private readonly WallClock _clock;
@@ -89,7 +92,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     {
         lock (_gate)
         {
-            return _servers.Values.Where(queue => string.Equals(queue.Server.Key, server.Key, StringComparison.Ordinal)
+            return Queues.Where(queue => string.Equals(queue.Server.Key, server.Key, StringComparison.Ordinal)
                 || (server.IsMx && queue.Server.IsMx && string.Equals(_routes.EntryOf(queue.Server.Domain), server.Domain, StringComparison.OrdinalIgnoreCase)))
                 .Sum(queue => queue.Sessions);
         }
@@ -100,9 +103,11 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         get
         {
             lock (_gate)
-                return _servers.Values.Sum(queue => queue.Sessions);
+                return Queues.Sum(queue => queue.Sessions);
         }
     }
+
+    private IEnumerable<MailServerQueue> Queues => _servers.Values.Concat(_retired);
 
     public void MeasureSyncs(Histogram<double> time) => _postmaster.SyncTime = time;
 
@@ -139,7 +144,9 @@ internal sealed partial class QueueRunner : IAsyncDisposable
                 await Task.WhenAny(reading, Task.Delay(PollInterval, Time, cancel));
         }
         await _stopping.CancelAsync();
-        Task idle = Task.WhenAll(_servers.Values.Select(server => server.WhenIdleAsync()).Append(_checkList.WhenIdleAsync()));
+        Task idle;
+        lock (_gate)
+            idle = Task.WhenAll(Queues.Select(server => server.WhenIdleAsync()).Append(_checkList.WhenIdleAsync()));
         if (await Task.WhenAny(idle, Task.Delay(Settings.Client.ShutdownTimeout, Time, CancellationToken.None)) != idle)
             await _aborting.CancelAsync();
         await Task.WhenAll(idle, listening, keeping, desk);
@@ -196,6 +203,8 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             for (string last = ""; await timer.WaitForNextTickAsync(cancel);)
             {
                 last = Keep(last);
+                _checkList.EndDrains();
+                ForgetIdle();
                 if (++ticks % SecondsPerSummary == 0 && summary.IsCompleted)
                     summary = SummarizeAsync();
                 if (IsServerLate() && indexing.IsCompleted)
@@ -349,7 +358,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             if (Moved(delivery))
                 return;
             Log.NoRoute(delivery);
-            WaitOrGiveUp(delivery with { Attempts = int.MaxValue }, now);
+            WaitOrGiveUp(delivery, _schedule.Entry(delivery) with { Attempts = byte.MaxValue }, now);
             return;
         }
         MailServer? server = delivery.Order == Order.Flush
@@ -357,7 +366,7 @@ internal sealed partial class QueueRunner : IAsyncDisposable
             : _rotation.Choose(route, Settings.Client.Failover, _checkList.IsListed);
         if (server is null)
         {
-            WaitOrGiveUp(delivery, now);
+            WaitOrGiveUp(delivery, _schedule.Entry(delivery), now);
             return;
         }
         MailServerQueue queue = QueueOf(server);
@@ -398,7 +407,8 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         lock (_gate)
         {
             if (_active.TryGetValue((delivery.Position, delivery.Recipients[0].Ordinal), out InHand? hand) && hand.Rows is [{ Delivery: var row }]
-                && (row.Key == delivery.Key || (delivery.Key == 0 && row is { Replaces: 0, Hold: false })))
+                && (row.Key == delivery.Key || (delivery.Key == 0 && row is { Replaces: 0, Hold: false }))
+                && _keeper.StillOpen(delivery) is not null)
             {
                 return true;
             }
@@ -419,21 +429,24 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         LetGo(delivery).Where(row => row.Delivery.Key != 0 && row.Generation == _generation).Select(row => _keeper.StillOpen(row.Delivery)).OfType<Delivery>();
 
     /// <summary>Not tried now: its sender is told if that has taken long, or for too long.</summary>
-    private void WaitOrGiveUp(Delivery delivery, DateTimeOffset now)
+    private void WaitOrGiveUp(Delivery delivery, Waiting entry, DateTimeOffset now)
     {
         if (now >= ExpiryOf(delivery))
             GiveUp(delivery);
-        else if (!delivery.Warned && RetrySchedule.IsWarningDue(ArrivalOf(delivery), delivery.ReversePath.Length == 0, now, Settings.Client))
+        else if (IsWarningDue(delivery, now))
             Warn(delivery);
         else
-            WaitOn(_schedule.Entry(delivery), now);
+            WaitOn(entry, now);
     }
+
+    private bool IsWarningDue(Delivery delivery, DateTimeOffset now) =>
+        !delivery.Warned && RetrySchedule.IsWarningDue(ArrivalOf(delivery), delivery.ReversePath.Length == 0, now, Settings.Client);
 
     private MailServerQueue QueueOf(MailServer server)
     {
         string key = server.Key;
         if (!_servers.TryGetValue(key, out MailServerQueue? queue))
-            _servers[key] = queue = new MailServerQueue(server, this);
+            _servers[key] = queue = new MailServerQueue(Registered(server.Domain, key) ?? server, this);
         return queue;
     }
 
@@ -454,7 +467,8 @@ internal sealed partial class QueueRunner : IAsyncDisposable
 
         public void Replace(Row by)
         {
-            Rows.RemoveAll(row => row.Delivery.Key == 0 || row.Delivery.Key == by.Delivery.Replaces || row.Generation != by.Generation);
+            Rows.RemoveAll(row => row.Delivery.Key == 0 || row.Delivery.Key == by.Delivery.Key || row.Delivery.Key == by.Delivery.Replaces
+                || row.Generation != by.Generation);
             Rows.Add(by);
         }
     }

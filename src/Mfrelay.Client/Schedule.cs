@@ -60,12 +60,18 @@ internal sealed class RouteQueue(string name, int index)
 /// </summary>
 internal sealed class Schedule
 {
+    private const int FewGone = 1000;
+
     private readonly PriorityQueue<Waiting, long> _later = new();
     private readonly Dictionary<string, RouteQueue> _byName = new(StringComparer.Ordinal);
     private readonly List<RouteQueue> _routes = [];
+    private readonly HashSet<RouteQueue> _due = [];
 
     /// <summary>Keys of rows that somebody else replaced: their entries mean nothing any more.</summary>
     private readonly HashSet<long> _gone = [];
+
+    /// <summary>With more of them their entries are looked for: one on hold never comes up by itself, and one that was in hand has none.</summary>
+    private int _mostGone = FewGone;
 
     public RouteQueue RouteOf(Waiting waiting) => _routes[waiting.Route];
 
@@ -79,7 +85,8 @@ internal sealed class Schedule
         return route;
     }
 
-    public IReadOnlyList<RouteQueue> Routes => _routes;
+    /// <summary>Those with something that is due; as it is now, so that the caller may take from them.</summary>
+    public RouteQueue[] DueRoutes() => [.. _due];
 
     public Waiting Entry(Delivery delivery) => new()
     {
@@ -97,7 +104,31 @@ internal sealed class Schedule
         _later.Enqueue(waiting, waiting.Flags.HasFlag(WaitingFlags.Held) ? long.MaxValue : due.UtcTicks);
 
     /// <summary>The row was replaced by another, which is news.</summary>
-    public void Replaced(long key) => _gone.Add(key);
+    public void Replaced(long key)
+    {
+        _gone.Add(key);
+        if (_gone.Count > _mostGone)
+            DropGone();
+    }
+
+    /// <summary>So seldom that it costs little: after half as many as wait.</summary>
+    private void DropGone()
+    {
+        (Waiting, long)[] left = [.. _later.UnorderedItems.Where(item => !_gone.Contains(item.Element.Key))];
+        _later.Clear();
+        _later.EnqueueRange(left);
+        foreach (Queue<Waiting> due in _routes.SelectMany(route => new[] { route.Fresh, route.Retries }))
+        {
+            for (int i = due.Count; i > 0; i--)
+            {
+                Waiting waiting = due.Dequeue();
+                if (!_gone.Contains(waiting.Key))
+                    due.Enqueue(waiting);
+            }
+        }
+        _gone.Clear();
+        _mostGone = Math.Max(FewGone, (_later.Count + _routes.Sum(route => route.Count)) / 2);
+    }
 
     /// <summary>The next one whose time has come; false: none.</summary>
     public bool TryTakeDue(DateTimeOffset now, out Waiting waiting)
@@ -119,6 +150,7 @@ internal sealed class Schedule
     {
         RouteQueue route = RouteOf(waiting);
         (waiting.Attempts == 0 ? route.Fresh : route.Retries).Enqueue(waiting);
+        _due.Add(route);
     }
 
     /// <summary>Keys of the next rows of a route, new mail first; at most <paramref name="limit"/>.</summary>
@@ -130,6 +162,8 @@ internal sealed class Schedule
             if (!_gone.Remove(waiting.Key))
                 keys.Add(waiting.Key);
         }
+        if (route.Count == 0)
+            _due.Remove(route);
         return keys;
     }
 
@@ -158,6 +192,8 @@ internal sealed class Schedule
     {
         _later.Clear();
         _gone.Clear();
+        _due.Clear();
+        _mostGone = FewGone;
         foreach (RouteQueue route in _routes)
         {
             route.Fresh.Clear();

@@ -13,6 +13,9 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
 
     private readonly Lock _gate = new();
     private readonly Dictionary<long, Segment> _segments = [];
+
+    /// <summary>Large messages of which somebody else settled recipients: perhaps the last ones.</summary>
+    private readonly List<SpoolPosition> _forgotten = [];
     private bool _hasNews = true;
     private int _quietCalls;
     private bool _lookedForOrphans;
@@ -27,12 +30,8 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
             SettledSet set = SegmentOf(position.Segment).Settled;
             foreach (SettledRecipient one in settled)
                 set.Add(one.Position.Offset, one.Ordinal);
-            if (message.Size > IncomingMessage.MemoryLimit && IsSettled(set, position.Offset, message.Envelope.Recipients.Count))
-            {
-                // Otherwise a power cut could leave a delivery that is open and has no mail data.
-                journal.Sync();
-                File.Delete(Path.Combine(spool, SpoolFormat.LargeDataName(message.Envelope.Id)));
-            }
+            if (message.Size > IncomingMessage.MemoryLimit)
+                RemoveIfSettled(position, message.Envelope.Recipients.Count, message.Envelope.Id);
         }
     }
 
@@ -48,7 +47,10 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
         }
     }
 
-    /// <summary>Somebody else has journaled that all recipients of a row are settled (an operator deleted it): known here as well.</summary>
+    /// <summary>
+    /// Somebody else has journaled that all recipients of a row are settled (an operator deleted it): known here as well. Its mail data goes with
+    /// the next <see cref="RemoveSettledSegments"/>, where a disk that fails stops nobody.
+    /// </summary>
     public void Forget(Delivery delivery)
     {
         lock (_gate)
@@ -57,6 +59,8 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
             Segment segment = SegmentOf(delivery.Position.Segment);
             foreach (OpenRecipient recipient in delivery.Recipients)
                 segment.Settled.Add(delivery.Position.Offset, recipient.Ordinal);
+            if (delivery.Size > IncomingMessage.MemoryLimit)
+                _forgotten.Add(delivery.Position);
         }
     }
 
@@ -74,6 +78,7 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
             if (!_lookedForOrphans)
                 RemoveOrphans();
             _lookedForOrphans = true;
+            RemoveForgotten();
             foreach (long segment in SpoolScanner.Segments(spool))
             {
                 Segment state = SegmentOf(segment);
@@ -88,6 +93,26 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
                 _segments.Remove(segment);
             }
         }
+    }
+
+    private void RemoveForgotten()
+    {
+        foreach (SpoolPosition position in _forgotten)
+        {
+            RecordHead head = SpoolScanner.Scan(spool, position.Segment, position.Offset, checkData: false).FirstOrDefault().Head;
+            if (head.Kind == RecordKind.LargeMessage)
+                RemoveIfSettled(position, head.Recipients, head.Id);
+        }
+        _forgotten.Clear();
+    }
+
+    private void RemoveIfSettled(SpoolPosition position, int recipients, QueueId id)
+    {
+        if (!IsSettled(SegmentOf(position.Segment).Settled, position.Offset, recipients))
+            return;
+        // Otherwise a power cut could leave a delivery that is open and has no mail data.
+        journal.Sync();
+        File.Delete(Path.Combine(spool, SpoolFormat.LargeDataName(id)));
     }
 
     /// <summary>Nearly always gone already; but a power cut brings back a file whose removal had not reached the disk.</summary>
@@ -132,12 +157,12 @@ internal sealed class SpoolKeeper(string spool, SpoolReader reader, DoneJournal 
 
     private Segment SegmentOf(long segment)
     {
-        if (!_segments.TryGetValue(segment, out Segment? state))
-        {
-            bool gone = !File.Exists(Path.Combine(spool, SpoolFormat.SegmentName(segment)));
-            _segments[segment] = state = new Segment(DoneJournal.Read(spool, segment), gone);
-        }
-        return state;
+        if (_segments.TryGetValue(segment, out Segment? state))
+            return state;
+        // One that is gone is not kept: no number comes again.
+        if (!File.Exists(Path.Combine(spool, SpoolFormat.SegmentName(segment))))
+            return new Segment(new SettledSet(), isGone: true);
+        return _segments[segment] = new Segment(DoneJournal.Read(spool, segment), isGone: false);
     }
 
     private sealed class Segment(SettledSet settled, bool isGone)

@@ -30,15 +30,11 @@ internal sealed partial class Transaction
             BreakAndClose(Outcome.Of(Stage.Bdat, Failure.Garbage));
             return;
         }
-        Failure failure;
-        if (_message.Size <= SmallChunk)
-        {
-            failure = await _session.WriteAsync(SmallChunkOnly(), _session.Settings.DataTimeout);
-        }
-        else
+        bool small = _message.Size <= SmallChunk;
+        Failure failure = await _session.WriteAsync(BeginChunk(small), _session.Settings.DataTimeout);
+        if (!small)
         {
             using IMemoryOwner<byte> scratch = MemoryPool<byte>.Shared.Rent(_session.Settings.DataBlock);
-            failure = await _session.WriteAsync(ChunkHeader(), _session.Settings.DataTimeout);
             for (long offset = 0; offset < _message.Size && failure == Failure.None;)
             {
                 ReadOnlyMemory<byte> block = ReadPiece(offset, scratch.Memory[.._session.Settings.DataBlock]);
@@ -50,17 +46,14 @@ internal sealed partial class Transaction
         await FinishAsync(failure, Stage.Bdat, Stage.Bdat);
     }
 
-    private ReadOnlyMemory<byte> ChunkHeader()
+    /// <summary>The command, with all of the mail data when it is small.</summary>
+    private ReadOnlyMemory<byte> BeginChunk(bool small)
     {
         var commands = new CommandWriter(_session.SendBuffer);
-        commands.BdatLast(_message.Size);
-        return _session.SendBuffer.AsMemory(0, commands.Written);
-    }
-
-    private ReadOnlyMemory<byte> SmallChunkOnly()
-    {
-        var commands = new CommandWriter(_session.SendBuffer);
-        WriteSmallChunk(ref commands);
+        if (small)
+            WriteSmallChunk(ref commands);
+        else
+            commands.BdatLast(_message.Size);
         return _session.SendBuffer.AsMemory(0, commands.Written);
     }
 

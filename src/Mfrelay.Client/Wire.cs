@@ -15,8 +15,6 @@ internal sealed class Wire(Socket socket, SslStream? tls = null) : IDisposable
 
     public EndPoint? RemoteEndPoint { get; } = socket.RemoteEndPoint;
 
-    public EndPoint? LocalEndPoint { get; } = socket.LocalEndPoint;
-
     /// <summary>"TLSv1.3"; empty in the clear.</summary>
     public string TlsVersion => tls is null ? "" : TlsPolicy.NameOf(tls.SslProtocol);
 

@@ -1,12 +1,14 @@
 using System.Collections.Frozen;
+using System.Text;
 using System.Text.RegularExpressions;
 
 namespace Mfrelay.Core;
 
 /// <summary>
 /// A list of addresses as the config writes it: "user@example.com", "user@" in any domain, "example.com", "*.example.com" for what is below
-/// it, "&lt;&gt;" for the null reverse-path, "/expression/". Letters are compared without case. Expressions run without backtracking, so
-/// that no address makes one slow, and with a time limit besides.
+/// it, "&lt;&gt;" for the null reverse-path, "/expression/". Letters are compared without case, and however an address is written: with
+/// quotes that it does not need (RFC 5321 4.1.2), with a dot at its end. Expressions run without backtracking, so that no address makes one
+/// slow, and with a time limit besides.
 /// </summary>
 internal sealed class AddressRules
 {
@@ -41,10 +43,11 @@ internal sealed class AddressRules
 
     /// <param name="address">An address without brackets, a domain, or "" for the null reverse-path.</param>
     /// <exception cref="RegexMatchTimeoutException">The caller refuses then.</exception>
-    public bool Match(string address)
+    public bool Match(string address) =>
+        !IsEmpty && (MatchAsWritten(address) || (Plain(address) is { } plain && !string.Equals(plain, address, StringComparison.Ordinal) && MatchAsWritten(plain)));
+
+    private bool MatchAsWritten(string address)
     {
-        if (IsEmpty)
-            return false;
         var exact = _exact.GetAlternateLookup<ReadOnlySpan<char>>();
         int at = address.LastIndexOf('@');
         ReadOnlySpan<char> domain = address.AsSpan(at + 1);
@@ -58,6 +61,23 @@ internal sealed class AddressRules
                 return true;
         }
         return _expressions.Any(expression => expression.IsMatch(address));
+    }
+
+    private static string Plain(string address)
+    {
+        if (address is [.., '.'])
+            address = address[..^1];
+        int at = address.LastIndexOf('@');
+        if (address is not ['"', ..] || at < 2)
+            return address;
+        var local = new StringBuilder(address.Length);
+        for (int i = 1; i < at - 1; i++)
+        {
+            if (address[i] == '\\' && i + 1 < at - 1)
+                i++;
+            local.Append(address[i]);
+        }
+        return local.Append(address.AsSpan(at)).ToString();
     }
 
     private static bool IsExpression(string rule) => rule is ['/', _, .., '/'];

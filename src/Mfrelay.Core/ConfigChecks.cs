@@ -38,6 +38,9 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
     private void CheckListeners()
     {
         IReadOnlyList<IPEndPoint> listen = settings.Server.Listen;
+        // Empty, too, when what was in it was wrong, and then that has been reported.
+        if (listen.Count == 0 && settings.Listeners.Count == 0 && !errors.Exists(error => error.Key is "server.listen"))
+            Report("server.listen", "server.listen", $"the list is empty; write at least one, such as {SettingValue.Format(new ServerSettings().Listen)}, or a [[listener]]");
         for (int i = 0; i < listen.Count; i++)
         {
             if (listen.Take(i).Contains(listen[i]))

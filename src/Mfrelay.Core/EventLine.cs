@@ -137,8 +137,8 @@ internal ref struct EventLine
     /// <summary>With "?" for whatever could command a terminal or end a line.</summary>
     public static string Printable(string text) => text.Any(IsControl) ? string.Concat(text.Select(c => IsControl(c) ? '?' : c)) : text;
 
-    // Also what ends a line for some programs.
-    private static bool IsControl(char c) => char.IsControl(c) || c is '\u2028' or '\u2029';
+    /// <summary>Also what ends a line for some programs, or turns the direction of what follows (U+202A to U+202E, U+2066 to U+2069).</summary>
+    public static bool IsControl(char c) => char.IsControl(c) || c is (>= '\u2028' and <= '\u202E') or (>= '\u2066' and <= '\u2069');
 
     private void NextCell()
     {

@@ -3,7 +3,7 @@ namespace Mfrelay.Core;
 /// <summary>
 /// The state machine of mf-smtp-server's checks (S1 to S10), pure: state, event and time in, state and log lines out.
 /// <code>
-/// unknown, reached --check fails--> down: logged, checked again at once, then every recheck_interval; every 15th failure is logged
+/// unknown, reached --check fails--> down: logged, checked again at once, then every recheck_interval; every 15th failed recheck is logged
 /// unknown, reached, down --check succeeds--> reached: logged, checked again after check_interval
 /// </code>
 /// </summary>
@@ -50,7 +50,7 @@ public static class ServerChecks
             LastError = error,
             NextCheck = failures == 1 ? now : now + settings.RecheckInterval, // S9
         },
-        failures == 1 || failures % settings.LogEveryFailure == 0 ? [line] : Silence);
+        (failures - 1) % settings.LogEveryFailure == 0 ? [line] : Silence); // the first failure is no recheck yet (S10)
     }
 }
 

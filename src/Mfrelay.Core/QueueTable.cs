@@ -168,8 +168,6 @@ public sealed partial class QueueTable
             return rows;
         });
 
-    public int Count() => FromLiteDb(0, static (table, _) => table._queue.Count());
-
     /// <summary>Last in a transaction that changed something.</summary>
     internal void SaveMeta()
     {

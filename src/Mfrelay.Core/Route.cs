@@ -155,6 +155,7 @@ public sealed class RouteTable
 {
     private readonly FrozenDictionary<string, Route> _byName;
     private readonly bool _hasWildcards;
+    private readonly Route? _postmaster;
 
     public RouteTable(IEnumerable<MailServer> mailServers)
     {
@@ -163,6 +164,8 @@ public sealed class RouteTable
             .Select(group => new Route(group.Key, [.. group]))];
         _byName = Routes.ToFrozenDictionary(route => route.Name, StringComparer.OrdinalIgnoreCase);
         _hasWildcards = Routes.Any(route => route.Name.StartsWith("*.", StringComparison.Ordinal));
+        Route[] fixedOnes = [.. Routes.Where(route => !IsByMx(route))]; // no domain, no MX records
+        _postmaster = fixedOnes.FirstOrDefault(route => route.Name is "*") ?? fixedOnes.FirstOrDefault();
     }
 
     public IReadOnlyList<Route> Routes { get; }
@@ -170,6 +173,8 @@ public sealed class RouteTable
     /// <summary>The route for mail to a domain, or null when no entry fits (550 5.1.2).</summary>
     public Route? ForDomain(ReadOnlySpan<char> domain)
     {
+        if (domain is [.., '.'])
+            domain = domain[..^1];
         var byName = _byName.GetAlternateLookup<ReadOnlySpan<char>>();
         if (byName.TryGetValue(domain, out Route? route))
             return route;
@@ -184,11 +189,14 @@ public sealed class RouteTable
         return byName.TryGetValue("*", out route) ? route : null;
     }
 
-    /// <summary>The route for an address; a bare "postmaster" (RFC 5321 4.5.1) goes where the default route goes.</summary>
+    /// <summary>
+    /// The route for an address. A bare "postmaster" must be taken (RFC 5321 4.5.1): it goes where the default route goes, or else to the first
+    /// mail servers of the config. There is none for the null reverse-path.
+    /// </summary>
     public Route? ForAddress(string forwardPath)
     {
         int at = forwardPath.LastIndexOf('@');
-        return ForDomain(at < 0 ? "" : forwardPath.AsSpan(at + 1));
+        return at >= 0 ? ForDomain(forwardPath.AsSpan(at + 1)) : forwardPath.Length > 0 ? _postmaster : null;
     }
 
     /// <summary>The route a queued delivery names, or null when it has left the config.</summary>
@@ -242,5 +250,5 @@ public sealed class RouteTable
 
     /// <summary>The name of the route for an address; its own domain where no entry fits, or where MX records decide.</summary>
     public string NameFor(string forwardPath) =>
-        ForAddress(forwardPath) is { } route && !IsByMx(route) ? route.Name : forwardPath[(forwardPath.LastIndexOf('@') + 1)..].ToLowerInvariant();
+        ForAddress(forwardPath) is { } route && !IsByMx(route) ? route.Name : forwardPath[(forwardPath.LastIndexOf('@') + 1)..].TrimEnd('.').ToLowerInvariant();
 }

@@ -46,7 +46,9 @@ public sealed class Rotation
     public MailServer Take(Route route)
     {
         MailServer chosen = Peek(route);
-        _next[route.Name] = (_next.GetValueOrDefault(route.Name) + 1) % route.MailServers.Count;
+        // Nothing to remember of one alone; with MX records there is a route for each domain of the world.
+        if (route.MailServers.Count > 1)
+            _next[route.Name] = (_next.GetValueOrDefault(route.Name) + 1) % route.MailServers.Count;
         return chosen;
     }
 

@@ -65,7 +65,7 @@ public sealed record Settings
 
 public sealed record ServerSettings
 {
-    [Setting("Addresses and ports to listen on; [[listener]] tables add others", NotEmpty = true)]
+    [Setting("Addresses and ports to listen on; [[listener]] tables add others")]
     public IReadOnlyList<IPEndPoint> Listen { get; init; } = [new(IPAddress.Any, 25), new(IPAddress.IPv6Any, 25)];
 
     [Setting("Networks that may send to every registered domain; [] is nobody")]
@@ -191,7 +191,7 @@ public sealed record ServerSettings
     public TimeSpan RecheckInterval { get; init; } = TimeSpan.FromMinutes(1);
 
     /// <summary>S10.</summary>
-    [Setting("While a mail server stays down, only every so many failed checks are logged", Min = "1", Max = "10000")]
+    [Setting("While a mail server stays down, only every so many failed rechecks are logged", Min = "1", Max = "10000")]
     public int LogEveryFailure { get; init; } = 15;
 
     [Setting("How long a check waits for the connection, and for each answer", Min = "1s", Max = "10m")]

@@ -6,7 +6,7 @@ namespace Mfrelay.Core;
 /// The bytes of a segment file (queue/smtp/ID.seg), version 1, little endian, frozen by a test.
 /// <code>
 /// segment  = header record*                        records begin at multiples of 8
-/// header   = "MFSPOOL\n" u32 version  u32 writer  i64 segment-id  u32 0  u32 crc(of the 28 octets before, from segment-id's own value)
+/// header   = "MFSPOOL\n" u32 version  u32 writer  i64 segment-id  u32 0  u32 crc(of the 28 octets before)
 /// record   = head envelope mail-data zero-padding
 /// head     = u32 magic  u8 kind  u8 flags  u16 0  u32 envelope-length  u32 envelope-crc  i64 data-length  u32 data-crc
 ///            u32 recipients  i64 queue-id  u32 0  u32 crc(of the 44 octets before, seeded with the segment id)
@@ -27,7 +27,6 @@ internal static class SpoolFormat
     public static string DoneName(long segment) => $"{new QueueId(segment)}.done";
     public static string LargeDataName(QueueId id) => $"{id}.dat";
 
-    public static int Padded(int length) => (length + 7) & ~7;
     public static long Padded(long length) => (length + 7) & ~7L;
 
     public static void WriteSegmentHeader(Span<byte> to, long segment, SpoolOwner owner)

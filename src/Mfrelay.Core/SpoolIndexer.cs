@@ -110,14 +110,21 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
                 highest = Math.Max(highest, record.Head.Id.Value);
             }
         }
-        using SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-        long length = RandomAccess.GetLength(handle);
-        if (end < length)
+        try
         {
-            SetAside(spool, handle, segment, end, length, "a crash left it half written; it was never acknowledged", log);
-            RandomAccess.SetLength(handle, end);
+            using SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            long length = RandomAccess.GetLength(handle);
+            if (end < length)
+            {
+                SetAside(spool, handle, segment, end, length, "a crash left it half written; it was never acknowledged", log);
+                RandomAccess.SetLength(handle, end);
+            }
+            SegmentSeal.Append(handle, segment, end, recipients, new QueueId(highest));
         }
-        SegmentSeal.Append(handle, segment, end, recipients, new QueueId(highest));
+        catch (IOException e) when (SpoolWriter.Passes(e))
+        {
+            // No room: who is to make some must start. Unsealed is only untidy, the next start finds it.
+        }
         return highest;
     }
 
@@ -200,7 +207,15 @@ internal sealed class SpoolIndexer(string spool, SpoolOwner owner, RouteTable ro
         byte[] bytes = new byte[Math.Min(end - start, 64 * 1024 * 1024)];
         int n = RandomAccess.Read(from, bytes, start);
         string unfinished = $"{path}.{Environment.ProcessId}";
-        File.WriteAllBytes(unfinished, bytes.AsSpan(0, n));
+        try
+        {
+            File.WriteAllBytes(unfinished, bytes.AsSpan(0, n));
+        }
+        catch (IOException)
+        {
+            File.Delete(unfinished); // half of it helps nobody, and may be the last room there was
+            throw;
+        }
         File.Move(unfinished, path, overwrite: true);
         log.SpoolDamaged(SpoolFormat.SegmentName(segment), start, end - start, reason, path);
     }

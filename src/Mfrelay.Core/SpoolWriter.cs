@@ -35,6 +35,9 @@ public sealed class SpoolWriter : IDisposable
     private SafeFileHandle? _handle;
     private long _segment;
     private long _end;
+
+    /// <summary>What goes with the open segment: mail data, that of large messages included.</summary>
+    private long _octets;
     private int _recipients;
     private QueueId _highest;
     private readonly List<SpooledRecord> _records = [];
@@ -79,12 +82,12 @@ public sealed class SpoolWriter : IDisposable
     internal void Enqueue(IncomingMessage message) => _intake.Add(message);
 
     /// <summary>
-    /// Room is short: the open segment is sealed, unless it is small, so that it can go once all of it is settled. It would stay open for ever while
-    /// nothing is accepted.
+    /// Room is short: the open segment is sealed, unless little would go with it, so that it can go once all of it is settled. It would stay open for
+    /// ever while nothing is accepted.
     /// </summary>
     public void SealSoon()
     {
-        if (_sealWanted || Volatile.Read(ref _end) < SmallSegment)
+        if (_sealWanted || Volatile.Read(ref _octets) < SmallSegment)
             return;
         _sealWanted = true;
         _intake.Wake();
@@ -139,6 +142,7 @@ public sealed class SpoolWriter : IDisposable
             _end += length;
             foreach (SpooledRecord record in records)
             {
+                _octets += record.Size;
                 _recipients += record.Envelope.Recipients.Count;
                 _highest = new QueueId(Math.Max(_highest.Value, record.Envelope.Id.Value));
             }
@@ -196,7 +200,7 @@ public sealed class SpoolWriter : IDisposable
             File.Delete(path);
             throw;
         }
-        (_handle, _segment, _end, _recipients, _highest) = (handle, segment, SpoolFormat.SegmentHeaderLength, 0, new QueueId(segment));
+        (_handle, _segment, _end, _octets, _recipients, _highest) = (handle, segment, SpoolFormat.SegmentHeaderLength, 0, 0, new QueueId(segment));
     }
 
     /// <summary>
@@ -234,7 +238,7 @@ public sealed class SpoolWriter : IDisposable
         }
         _handle.Dispose();
         _handle = null;
-        _end = 0;
+        _end = _octets = 0;
     }
 }
 

@@ -33,11 +33,24 @@ internal sealed class CertificateStore(Func<Admission> admission, MailLog log, T
         {
             foreach (Entry entry in entries)
             {
-                if (entry.Options is not null && entry.Leaf!.MatchesHostname(serverName, allowWildcards: true, allowCommonName: false))
+                if (entry.Options is not null && Has(entry.Leaf!, serverName))
                     return entry.Options;
             }
         }
         return entries.FirstOrDefault(entry => entry.Options is not null)?.Options;
+    }
+
+    // The client chooses the octets of the name; the platform throws for what no host can be called.
+    private static bool Has(X509Certificate2 leaf, string serverName)
+    {
+        try
+        {
+            return leaf.MatchesHostname(serverName, allowWildcards: true, allowCommonName: false);
+        }
+        catch (ArgumentException)
+        {
+            return false;
+        }
     }
 
     private void Refresh()

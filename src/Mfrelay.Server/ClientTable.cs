@@ -45,7 +45,8 @@ internal sealed class ClientTable(TimeProvider time)
         }
     }
 
-    private static IPAddress KeyOf(IPAddress address)
+    /// <summary>What stands for all addresses of one client.</summary>
+    public static IPAddress KeyOf(IPAddress address)
     {
         if (address.AddressFamily != AddressFamily.InterNetworkV6)
             return address;
@@ -115,7 +116,7 @@ internal sealed class ClientRecord(TimeProvider time)
     {
         lock (_gate)
         {
-            _retired = _open == 0 && _sessions.CountIn(Minute) == 0 && _failures.CountIn(FailureWindow) == 0;
+            _retired = _open == 0 && _sessions.CountIn(Minute) == 0 && _messages.CountIn(Minute) == 0 && _failures.CountIn(FailureWindow) == 0;
             return _retired;
         }
     }
@@ -155,12 +156,20 @@ internal sealed class LimitLog(MailLog log, TimeProvider time)
 
     public void Reached(string limit, IPAddress client)
     {
+        if (IsNews(limit, client))
+            log.LimitReached(limit, client.ToString());
+    }
+
+    /// <summary>False: that was said of this client within the last minute.</summary>
+    public bool IsNews(string what, IPAddress client)
+    {
+        (string, IPAddress) key = (what, ClientTable.KeyOf(client));
         long now = time.GetTimestamp();
-        if (_said.TryGetValue((limit, client), out long before) && time.GetElapsedTime(before, now) < Pause)
-            return;
+        if (_said.TryGetValue(key, out long before) && time.GetElapsedTime(before, now) < Pause)
+            return false;
         if (_said.Count >= MaxEntries)
             _said.Clear();
-        _said[(limit, client)] = now;
-        log.LimitReached(limit, client.ToString());
+        _said[key] = now;
+        return true;
     }
 }

@@ -136,7 +136,8 @@ internal struct NewlineCheck
 /// </summary>
 /// <param name="limit">Octets of the message, its trace included.</param>
 /// <param name="limits">Those of header and lines; none of them when null.</param>
-internal sealed class DataSink(IncomingMessage message, long limit, ServerSettings? limits = null)
+/// <param name="tooLarge">What is said beyond the limit.</param>
+internal sealed class DataSink(IncomingMessage message, long limit, ServerSettings? limits = null, Reply? tooLarge = null)
 {
     private HeaderScan _header;
     private long _line;
@@ -157,7 +158,7 @@ internal sealed class DataSink(IncomingMessage message, long limit, ServerSettin
         if (bytes.IsEmpty || Refusal is not null)
             return;
         if (message.Length + bytes.Length > limit)
-            Refuse(Replies.TooLarge);
+            Refuse(tooLarge ?? Replies.TooLarge);
         else if (limits is not null && Over(bytes, limits) is { } refusal)
             Refuse(refusal);
         else

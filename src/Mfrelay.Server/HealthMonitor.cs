@@ -4,23 +4,31 @@ namespace Mfrelay.Server;
 
 /// <summary>
 /// Watches every registered mail server (S1 to S10): a loop each, which sleeps until its next check, asks the probe, and hands the answer
-/// to <see cref="ServerChecks"/>. The registered list may change while it runs; what stays on the list keeps its state.
+/// to <see cref="ServerChecks"/>. The registered list may change while it runs; what stays on the list keeps its state, and is found by
+/// the entries of the old list as well as by those of the new one.
 /// </summary>
 internal sealed class HealthMonitor : IAsyncDisposable
 {
     /// <summary>So that a connection that times out is told as such.</summary>
     private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>As <see cref="MailServer.Key"/> tells entries apart, without making a text: asked for every MAIL and RCPT.</summary>
+    private static readonly EqualityComparer<MailServer> SameKey = EqualityComparer<MailServer>.Create(
+        static (a, b) => ReferenceEquals(a, b)
+            || (a is not null && b is not null && a.Port == b.Port && string.Equals(a.Host, b.Host, StringComparison.Ordinal)
+                && string.Equals(a.Domain, b.Domain, StringComparison.Ordinal)),
+        static server => HashCode.Combine(server.Domain, server.Host, server.Port));
+
     private readonly QueueStore _store;
     private readonly MailLog _log;
     private readonly TimeProvider _time;
     private readonly Func<MailServer, Settings, CancellationToken, Task<HealthEvent>> _probe;
     private readonly Lock _gate = new();
-    private volatile Dictionary<MailServer, Watch> _watches = new(ReferenceEqualityComparer.Instance);
+    private volatile Dictionary<MailServer, Watch> _watches = new(SameKey);
     private Settings _settings;
     private SemaphoreSlim _turns;
 
-    /// <param name="probe">One check: a connection, greeting and EHLO; never throws but for cancellation.</param>
+    /// <param name="probe">One check: a connection, greeting and EHLO. What it throws, but for cancellation, is a failed check.</param>
     public HealthMonitor(Settings settings, QueueStore store, MailLog log, TimeProvider time,
         Func<MailServer, Settings, CancellationToken, Task<HealthEvent>> probe)
     {
@@ -33,7 +41,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
 
     public HealthState StateOf(MailServer server) => HealthOf(server)?.State ?? HealthState.Unknown;
 
-    /// <summary>Takes over a registered list: added and changed entries are checked now, removed ones leave the health table (S1).</summary>
+    /// <summary>Takes over a registered list: when it has changed every entry is checked now (S1), and removed ones leave the health table.</summary>
     /// <returns>Completes when each entry has been checked once.</returns>
     public Task ApplyAsync(Settings settings)
     {
@@ -42,20 +50,16 @@ internal sealed class HealthMonitor : IAsyncDisposable
             if (_settings.Server.MaxChecks != settings.Server.MaxChecks)
                 _turns = new SemaphoreSlim(settings.Server.MaxChecks);
             _settings = settings;
-            var before = _watches.Values.ToDictionary(watch => watch.Key, StringComparer.Ordinal);
-            var now = new Dictionary<MailServer, Watch>(ReferenceEqualityComparer.Instance);
-            foreach (MailServer server in settings.MailServers.Where(server => !server.IsMx))
+            MailServer[] servers = [.. settings.MailServers.Where(server => !server.IsMx)];
+            if (servers.Length != _watches.Count || !Array.TrueForAll(servers, IsWatched))
             {
-                if (before.Remove(server.Key, out Watch? watch))
-                    now[server] = watch;
-                else
-                    now[server] = Start(server);
+                Dictionary<MailServer, Watch> before = _watches;
+                _watches = servers.ToDictionary(server => server, server => Start(server, before.GetValueOrDefault(server)?.Health), SameKey);
+                foreach (Watch old in before.Values)
+                    _ = old.Cancel.CancelAsync();
+                _ = _store.RunAsync(RemoveStrangers(_watches.Values.Select(watch => watch.Key).ToHashSet(StringComparer.Ordinal)));
             }
-            _watches = now;
-            foreach (Watch gone in before.Values)
-                _ = gone.Cancel.CancelAsync();
-            _ = _store.RunAsync(RemoveStrangers(now.Values.Select(watch => watch.Key).ToHashSet(StringComparer.Ordinal)));
-            return Task.WhenAll(now.Values.Select(watch => watch.FirstCheck.Task));
+            return Task.WhenAll(_watches.Values.Select(watch => watch.FirstCheck.Task));
         }
     }
 
@@ -76,9 +80,17 @@ internal sealed class HealthMonitor : IAsyncDisposable
         }
     };
 
-    private Watch Start(MailServer server)
+    /// <summary>With the same settings. A record compares lists by reference, and each reading of the config makes new ones.</summary>
+    private bool IsWatched(MailServer server) =>
+        _watches.GetValueOrDefault(server)?.Server is { } watched
+        && watched == server with { TlsFingerprint = watched.TlsFingerprint }
+        && watched.TlsFingerprint.SequenceEqual(server.TlsFingerprint, StringComparer.Ordinal);
+
+    /// <param name="known">The state before the list changed, which counts until the first check.</param>
+    private Watch Start(MailServer server, MailServerHealth? known = null)
     {
-        var watch = new Watch(server, MailServerHealth.Of(HealthOwner.Server, server, _time.GetUtcNow()));
+        DateTimeOffset now = _time.GetUtcNow();
+        var watch = new Watch(server, (known ?? MailServerHealth.Of(HealthOwner.Server, server, now)) with { NextCheck = now });
         watch.Loop = Task.Run(() => WatchAsync(watch));
         return watch;
     }
@@ -139,6 +151,11 @@ internal sealed class HealthMonitor : IAsyncDisposable
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
             return new HealthEvent.DialogFailed("timed out");
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            _log.Unexpected($"check of {server.Address}", e);
+            return new HealthEvent.ConnectFailed(e.Message);
         }
     }
 

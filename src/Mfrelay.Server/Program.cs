@@ -36,8 +36,9 @@ return await DaemonProgram.RunAsync("mf-smtp-server", args, static async daemon 
     daemon.OnReload(
         changed =>
         {
-            _ = health.ApplyAsync(changed);
+            // In this order: mail for an entry that goes is refused as unknown to the config, not as down.
             Volatile.Write(ref admission, new Admission(changed, health));
+            _ = health.ApplyAsync(changed);
             return Task.FromResult($"mail_server={changed.MailServers.Count}");
         },
         NeedRestart,
@@ -108,6 +109,8 @@ static WebApplication Build(Settings settings, SmtpServices services, ListenSock
         options.CreateBoundListenSocket = sockets.Take;
         // Costs an idle connection 4 KiB, and saves a system call a message.
         options.WaitForDataBeforeAllocatingBuffer = false;
+        // What a client may have sent that waits for our reading: by default it is 1 MiB, which each of max_connections can fill.
+        options.MaxReadBufferSize = 128 * 1024;
     });
     builder.Services.AddSingleton<AcceptWatch>();
     builder.Services.AddSingleton<IConnectionListenerFactory>(services => services.GetRequiredService<AcceptWatch>());

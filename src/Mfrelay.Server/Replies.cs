@@ -17,7 +17,7 @@ internal static class Replies
     // Syntax
     public static readonly Reply UnknownCommand = Reply.Of(500, "5.5.2", "Command not recognized");
     public static readonly Reply BadCharacters = Reply.Of(500, "5.5.2", "Bare CR, bare LF or control character in command");
-    public static readonly Reply LineTooLong = Reply.Of(500, "5.5.2", "Line too long");
+    public static readonly Reply LineTooLong = Reply.Of(500, "5.5.2", "Line too long").At("server.max_command_line");
     public static readonly Reply NotImplemented = Reply.Of(502, "5.5.1", "Command not implemented");
     public static readonly Reply NoArgument = Reply.Of(501, "5.5.4", "Syntax: no argument allowed");
     public static readonly Reply BadHello = Reply.Of(501, "5.5.4", "Syntax: EHLO domain or [address]");
@@ -52,6 +52,7 @@ internal static class Replies
     public static readonly Reply BareNewline = Reply.Of(550, "5.6.0", "Bare CR, bare LF or NUL in mail data (RFC 5321 2.3.8)");
     public static readonly Reply NoFinalNewline = Reply.Of(550, "5.6.0", "Mail data does not end in CRLF");
     public static readonly Reply TooManyErrors = Reply.Of(421, "4.7.0", "Too many errors").At("server.max_errors");
+    public static readonly Reply TooManyIdleCommands = TooManyErrors.At("server.max_idle_commands");
     public static readonly Reply TooManyCommands = Reply.Of(421, "4.7.0", "Too many commands").At("server.max_commands");
     public static readonly Reply TooManyMessages = Reply.Of(452, "4.7.1", "Too many messages, try again later").At("server.max_message_rate");
     public static readonly Reply TooManyConnections = Reply.Of(421, "4.3.2", "Too many connections, try again later").At("server.max_connections");
@@ -86,11 +87,13 @@ internal static class Replies
     public static readonly Reply AuthFailed = Reply.Of(535, "5.7.8", "Authentication credentials invalid");
     public static readonly Reply AuthCancelled = Reply.Of(501, "5.7.0", "Authentication cancelled");
     public static readonly Reply BadAuth = Reply.Of(501, "5.5.2", "Cannot read this as AUTH");
+    public static readonly Reply AuthLineTooLong = Reply.Of(500, "5.5.6", "Line of AUTH too long"); // RFC 4954 6
     public static readonly Reply UnknownMechanism = Reply.Of(504, "5.5.4", "Mechanism not offered");
     public static readonly Reply AlreadyAuthenticated = Reply.Of(503, "5.5.1", "Already authenticated");
     public static readonly Reply AuthInsideMail = Reply.Of(503, "5.5.1", "No AUTH inside a mail transaction");
     public static readonly Reply TooManyAuthFailures = Reply.Of(421, "4.7.0", "Too many failures").At("server.max_auth_failures");
     public static readonly Reply AuthBlocked = Reply.Of(454, "4.7.0", "Too many failures, try again later").At("server.max_auth_failures_per_client");
+    public static readonly Reply AuthUnavailable = Reply.Of(454, "4.7.0", "Temporary authentication failure"); // RFC 4954 6: no new password is asked for
     public static readonly Reply BadXclient = Reply.Of(501, "5.5.4", "Bad XCLIENT attribute");
     public static readonly Reply XclientInsideMail = Reply.Of(503, "5.5.1", "No XCLIENT inside a mail transaction");
 

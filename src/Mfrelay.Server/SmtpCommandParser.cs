@@ -91,9 +91,11 @@ internal static class SmtpCommandParser
             _ when upper.SequenceEqual("AUTH"u8) => Verb.Auth,
             _ when upper.SequenceEqual("STARTTLS"u8) => Verb.StartTls,
             _ when upper.SequenceEqual("XCLIENT"u8) => Verb.Xclient,
-            _ when upper.SequenceEqual("TURN"u8) || upper.SequenceEqual("ETRN"u8) || upper.SequenceEqual("SEND"u8) => Verb.NotImplemented,
+            _ when upper.SequenceEqual("TURN"u8) || upper.SequenceEqual("ETRN"u8) || upper.SequenceEqual("SEND"u8)
+                || upper.SequenceEqual("SOML"u8) || upper.SequenceEqual("SAML"u8) => Verb.NotImplemented,
             _ when upper.SequenceEqual("GET"u8) || upper.SequenceEqual("POST"u8) || upper.SequenceEqual("PUT"u8)
-                || upper.SequenceEqual("CONNECT"u8) || upper.SequenceEqual("OPTIONS"u8) => Verb.NotSmtp,
+                || upper.SequenceEqual("CONNECT"u8) || upper.SequenceEqual("OPTIONS"u8) || upper.SequenceEqual("HEAD"u8)
+                || upper.SequenceEqual("DELETE"u8) || upper.SequenceEqual("PATCH"u8) || upper.SequenceEqual("TRACE"u8) => Verb.NotSmtp,
             _ => Verb.Unknown,
         };
     }

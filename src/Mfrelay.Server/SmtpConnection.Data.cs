@@ -127,7 +127,10 @@ internal sealed partial class SmtpConnection
         Span<byte> trace = stackalloc byte[TraceHeader.MaxLength];
         int length = TraceHeader.Write(trace, _session.HeloName, _session.Peer.Address.ToString(), _services.Admission().Settings.HostName,
             _session.Protocol, transaction.Id, transaction.Recipients, _services.Time.GetLocalNow());
-        var sink = new DataSink(_message, Math.Min(Limits.MaxMessageSize + length, transaction.SizeLimit), Limits);
+        long limit = Limits.MaxMessageSize + length;
+        DataSink sink = transaction.SizeLimit < limit
+            ? new(_message, transaction.SizeLimit, Limits, Replies.TooLargeForRoute)
+            : new(_message, limit, Limits);
         sink.AppendTrace(trace[..length]);
         return sink;
     }

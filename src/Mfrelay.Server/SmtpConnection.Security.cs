@@ -50,7 +50,9 @@ internal sealed partial class SmtpConnection
     {
         if (!_services.Admission().IsTrustedProxy(_session.Peer.Address))
         {
-            _services.Log.ProxyRefused(_client, "not one of server.proxy_from");
+            // Nothing limits the connections of whoever this is: nobody has counted it in yet.
+            if (_services.LimitLog.IsNews("proxy", _session.Peer.Address))
+                _services.Log.ProxyRefused(_client, "not one of server.proxy_from");
             return false;
         }
         while (true)
@@ -113,10 +115,11 @@ internal sealed partial class SmtpConnection
     {
         long dropped = _input.Length;
         _pipe.Input.AdvanceTo(_input.End);
-        while (_pipe.Input.TryRead(out ReadResult more) && !more.Buffer.IsEmpty)
+        for (bool more = true; more && _pipe.Input.TryRead(out ReadResult result);)
         {
-            dropped += more.Buffer.Length;
-            _pipe.Input.AdvanceTo(more.Buffer.End);
+            more = !result.Buffer.IsEmpty;
+            dropped += result.Buffer.Length;
+            _pipe.Input.AdvanceTo(result.Buffer.End);
         }
         (_input, _hasRead) = (default, false);
         if (dropped > 0)
@@ -145,6 +148,8 @@ internal sealed partial class SmtpConnection
         }
         catch (Exception e) when (e is AuthenticationException or IOException or OperationCanceledException or InvalidOperationException)
         {
+            if (limit.IsCancellationRequested)
+                _services.LimitLog.Reached("server.handshake_timeout", _session.Peer.Address);
             _services.Log.TlsFailed(_client, limit.IsCancellationRequested ? "timeout" : (e.InnerException ?? e).Message);
             _cannotSend = true;
             await tls.DisposeAsync();
@@ -163,11 +168,12 @@ internal sealed partial class SmtpConnection
         try
         {
             if (!_cannotSend)
-                await _tls!.ShutdownAsync();
+                await _tls!.ShutdownAsync().WaitAsync(Limits.CommandTimeout, _services.Time);
         }
-        catch (Exception e) when (e is IOException or InvalidOperationException)
+        catch (Exception e) when (e is IOException or InvalidOperationException or TimeoutException)
         {
-            // It is gone already.
+            // It is gone already, or takes nothing any more.
+            _cannotSend = true;
         }
         await _tls!.DisposeAsync();
     }
@@ -176,7 +182,7 @@ internal sealed partial class SmtpConnection
     private async Task<Step> AuthenticateAsync()
     {
         AuthClaim claim = _session.Claim!;
-        UserTable users = _services.Users.Current();
+        UserTable users = _services.Users.Current() ?? UserTable.Empty;
         bool known = users.Find(claim.Name) is not null;
         bool isUser = claim.IsProven;
         if (claim.Password is not null)

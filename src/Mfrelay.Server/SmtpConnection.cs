@@ -26,6 +26,7 @@ internal sealed partial class SmtpConnection : IDisposable
     private ReadOnlySequence<byte> _input;
     private int _unsent;
     private bool _cannotSend;
+    private volatile bool _isFlushing;
     private bool _hasRead;
     private bool _skippingLine;
     private Reply _onTimeout = Replies.Timeout;
@@ -46,6 +47,9 @@ internal sealed partial class SmtpConnection : IDisposable
         _timer = services.Time.CreateTimer(static connection => ((SmtpConnection)connection!).TimeOut(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
+    /// <summary>The client is gone, or has not taken its replies in time.</summary>
+    public bool IsDeaf => _cannotSend;
+
     private ListenerPolicy Policy => _services.Admission().PolicyOf(_session.Peer.Listener);
     private ServerSettings Limits => _services.Admission().Settings.Server;
 
@@ -63,6 +67,7 @@ internal sealed partial class SmtpConnection : IDisposable
             return;
         if (await EnterAsync(policy) && (policy.Tls != ListenerTls.Implicit || await BeginTlsAsync()))
             await TalkAsync();
+        _message.Abandon(); // of chunks without a last one
         if (!await FlushAsync() && _timedOut)
             SessionLost("reply", "timeout");
         if (_tls is not null)
@@ -266,8 +271,11 @@ internal sealed partial class SmtpConnection : IDisposable
     private void TimeOut()
     {
         _timedOut = true;
-        _pipe.Output.CancelPendingFlush();
-        _pipe.Input.CancelPendingRead();
+        // A flush that is not under way must be left alone: inside TLS the next one would be cancelled halfway, with the 421 in it.
+        if (_isFlushing)
+            _pipe.Output.CancelPendingFlush();
+        else
+            _pipe.Input.CancelPendingRead();
     }
 
     private void Write(Reply reply)
@@ -289,9 +297,11 @@ internal sealed partial class SmtpConnection : IDisposable
             _cannotSend = (await flushing).IsCompleted;
             return !_cannotSend;
         }
+        _isFlushing = true;
         _timer.Change(Limits.CommandTimeout, Timeout.InfiniteTimeSpan);
         FlushResult result = await flushing;
         _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _isFlushing = false;
         _cannotSend = result.IsCompleted || result.IsCanceled;
         return !_cannotSend;
     }

@@ -117,8 +117,8 @@ internal sealed partial class SmtpSession
         {
             return Replies.BadUtf8;
         }
-        // U+0080 to U+009F and the separators of Unicode end a line for some terminals: an address in the log must not.
-        if (text.Any(static c => char.IsControl(c) || c is '\u2028' or '\u2029'))
+        // An address in the log must not end a line there, nor turn it around.
+        if (text.Any(EventLine.IsControl))
             return Replies.BadUtf8;
         return utf8Allowed ? null : Replies.NeedsSmtpUtf8;
     }

@@ -20,7 +20,8 @@ internal sealed partial class SmtpSession
     /// <summary>False when this client has failed too often lately.</summary>
     public Func<bool>? MayAuthenticate { get; set; }
 
-    public Func<UserTable> Users { get; set; } = static () => UserTable.Empty;
+    /// <summary>Null when who they are cannot be told now.</summary>
+    public Func<UserTable?> Users { get; set; } = static () => UserTable.Empty;
 
     public Func<string> NewNonce { get; init; } = static () => Convert.ToBase64String(RandomNumberGenerator.GetBytes(18));
 
@@ -90,7 +91,9 @@ internal sealed partial class SmtpSession
             return new Step(name.IsEmpty ? Replies.BadAuth : Replies.UnknownMechanism);
         if (MayAuthenticate?.Invoke() == false)
             return new Step(Replies.AuthBlocked);
-        _exchange = new AuthExchange(mechanism, Users(), NewNonce);
+        if (Users() is not { } users)
+            return new Step(Replies.AuthUnavailable);
+        _exchange = new AuthExchange(mechanism, users, NewNonce);
         if (initial.IsEmpty)
             return new Step(Replies.Challenge(_exchange.FirstChallenge));
         return AuthLine(initial.SequenceEqual("="u8) ? default : initial);
@@ -133,7 +136,7 @@ internal sealed partial class SmtpSession
         while (NextParameter(ref argument, out ReadOnlySpan<byte> key, out ReadOnlySpan<byte> value, out bool hasValue))
         {
             attributes++;
-            bool ok = Ascii.EqualsIgnoreCase(key, "ADDR"u8) ? (address = AddressOf(value)) is not null
+            bool ok = Ascii.EqualsIgnoreCase(key, "ADDR"u8) ? address is null && (address = AddressOf(value)) is not null
                 : Ascii.EqualsIgnoreCase(key, "PORT"u8) ? IsUnavailable(value) || ushort.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out _)
                 : Ascii.EqualsIgnoreCase(key, "NAME"u8);
             if (!ok || !hasValue)

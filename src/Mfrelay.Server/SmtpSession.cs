@@ -114,16 +114,17 @@ internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer
         if (command.Verb == Verb.NotSmtp)
             return new Step(Replies.NotSmtp, Next.Close);
         if (line.ContainsAnyInRange((byte)0, (byte)31) || line.Contains((byte)0x7F))
-            return Judge(new Step(Replies.BadCharacters));
+            return command.Verb == Verb.Bdat ? new Step(Replies.BadCharacters, Next.Close) : Judge(new Step(Replies.BadCharacters)); // as in Bdat
         return Judge(OutOfOrder(command.Verb) is { } refusal && command.Verb != Verb.Bdat ? new Step(refusal) : Apply(command));
     }
 
     /// <summary>A command line beyond <see cref="SmtpCommandParser.MaxLine"/>; its rest has been thrown away.</summary>
     public Step LineTooLong()
     {
-        (LastVerb, LastAddress) = (Verb.Unknown, "");
+        (LastVerb, LastAddress) = (IsInExchange ? Verb.Auth : Verb.Unknown, "");
+        Reply reply = IsInExchange ? Replies.AuthLineTooLong : Replies.LineTooLong;
         _exchange = null;
-        return Judge(new Step(Replies.LineTooLong));
+        return Judge(new Step(reply));
     }
 
     /// <summary>After mail data, whatever came of it. Ends the transaction.</summary>
@@ -215,15 +216,15 @@ internal sealed partial class SmtpSession(Func<Admission> admission, SessionPeer
         return new Step(Replies.ChunkOk, Next.Chunk, octets, last);
     }
 
-    private Step Idle(Reply reply) => ++_idleCommands > Limits.MaxIdleCommands ? CountError(new Step(reply)) : new Step(reply);
+    private Step Idle(Reply reply) => ++_idleCommands > Limits.MaxIdleCommands ? CountError(new Step(reply), Replies.TooManyIdleCommands) : new Step(reply);
 
-    private Step Judge(Step step) => step.Reply.Code < 500 || step.Next is Next.Close or Next.Authenticate ? step : CountError(step);
+    private Step Judge(Step step) => step.Reply.Code < 500 || step.Next is Next.Close or Next.Authenticate ? step : CountError(step, Replies.TooManyErrors);
 
     /// <summary>One more error: slower from half of the limit on, over at the limit.</summary>
-    private Step CountError(Step step)
+    private Step CountError(Step step, Reply last)
     {
         if (++_errors >= Limits.MaxErrors)
-            return new Step(Replies.TooManyErrors, Next.Close);
+            return new Step(last, Next.Close);
         return _errors > Limits.MaxErrors / 2 ? step with { Slow = true } : step;
     }
 

@@ -2,7 +2,7 @@ using Mfrelay.Core;
 
 namespace Mfrelay.Server;
 
-/// <summary>The users file as it is now: read again when it has changed. A bad or missing one leaves nobody, and is logged once.</summary>
+/// <summary>The users file as it is now: read again when it has changed. A bad or missing one lets nobody in, and is logged once.</summary>
 internal sealed class UserStore(Func<Admission> admission, MailLog log) : IDisposable
 {
     /// <summary>Passwords checked at once: each takes the processor for about 25 ms, and mail must go on.</summary>
@@ -10,10 +10,11 @@ internal sealed class UserStore(Func<Admission> admission, MailLog log) : IDispo
 
     private readonly Lock _gate = new();
     private readonly SemaphoreSlim _turns = new(ChecksAtOnce);
-    private UserTable _users = UserTable.Empty;
+    private UserTable? _users;
     private string _stamp = "";
 
-    public UserTable Current()
+    /// <summary>Null when the file cannot be read.</summary>
+    public UserTable? Current()
     {
         string path = admission().Settings.Server.UsersFile;
         lock (_gate)
@@ -43,7 +44,7 @@ internal sealed class UserStore(Func<Admission> admission, MailLog log) : IDispo
 
     public void Dispose() => _turns.Dispose();
 
-    private UserTable Load(string path)
+    private UserTable? Load(string path)
     {
         try
         {
@@ -52,7 +53,7 @@ internal sealed class UserStore(Func<Admission> admission, MailLog log) : IDispo
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException)
         {
             log.UsersBad(path, e.Message);
-            return UserTable.Empty;
+            return null;
         }
     }
 }

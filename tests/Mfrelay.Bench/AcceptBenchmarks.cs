@@ -50,7 +50,7 @@ public class AcceptBenchmarks : IDisposable
         await ReadAsync("250 CHUNKING");
         if (!TableBusy)
             return;
-        await _queue.Store.RunAsync(static table => table.Count());
+        await _queue.Store.RunAsync(static table => table.NextKey);
         _lease = new Lease(_scratch.Directory.Root);
         _lease.Enter();
     }

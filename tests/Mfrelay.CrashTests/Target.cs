@@ -53,6 +53,7 @@ internal sealed class Target(Ledger ledger) : IDisposable
             while (true)
             {
                 TcpClient session = await listener.AcceptTcpClientAsync();
+                session.NoDelay = true; // or the second of two replies waits 40 ms for the acknowledgement of the first
                 lock (_gate)
                     _open.Add(session);
                 _ = Task.Run(() => ServeAsync(session));

@@ -147,11 +147,14 @@ internal sealed class FuzzLoop(FuzzTarget target, ulong seed, string findings) :
     }
 
     private long _seen = -1;
+    private int _still;
 
+    // Twice, since the first look after the process was stopped for a while says nothing.
     private void Watch(object? state)
     {
         long now = Volatile.Read(ref _executions);
-        if (now == _seen)
+        _still = now == _seen ? _still + 1 : 0;
+        if (_still == 2)
         {
             Console.WriteLine($"{target.Name}: HANGS, {Keep("hang", _running.AsSpan(0, _runningLength))}");
             Environment.Exit(2);

@@ -81,7 +81,7 @@ internal static class SpoolTarget
             RecordTarget.Seal(octets, Segment);
             input = input[(envelope + data)..];
             at = head + SpoolFormat.HeadLength + envelope + data;
-            int padded = SpoolFormat.Padded(at);
+            int padded = (int)SpoolFormat.Padded(at);
             File.AsSpan(at, padded - at).Clear();
             at = padded;
         }

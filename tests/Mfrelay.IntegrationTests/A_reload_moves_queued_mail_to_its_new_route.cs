@@ -59,6 +59,23 @@ public sealed class A_reload_moves_queued_mail_to_its_new_route : IAsyncDisposab
     }
 
     [Fact]
+    public async Task What_was_wrong_with_a_listed_mail_servers_entry_is_right_for_its_checks_and_its_mail_after_the_reload()
+    {
+        _first.Start();
+        string config = Config(("*", _first.EndPoint));
+        _relay.WriteConfig(config + "tls = \"required\"\n");
+        await _relay.StartServerAsync();
+        Daemon client = await _relay.StartClientAsync();
+        string id = await _relay.SendAsync("waits");
+        await client.WaitForLineAsync("INFO_b211");
+
+        _relay.WriteConfig(config + "tls = \"none\"\n");
+        client.Reload();
+        await client.WaitForLineAsync("INFO_b212");
+        await client.WaitForLineAsync($"INFO_b102 {id} ");
+    }
+
+    [Fact]
     public async Task A_bad_config_is_refused_with_its_line_and_the_old_one_stays()
     {
         _first.Start();

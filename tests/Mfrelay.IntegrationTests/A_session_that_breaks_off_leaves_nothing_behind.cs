@@ -56,7 +56,8 @@ public sealed class A_session_that_breaks_off_leaves_nothing_behind : IAsyncDisp
         }
         await _relay.SendAsync("next");
         await _sink.WaitForAsync(1);
-        Assert.Equal(0, server.Count("WARN|ERROR"));
+        // Some of it is longer than a command may be.
+        Assert.Equal(server.Count("WARN_a311 .* limit=server.max_command_line "), server.Count("WARN|ERROR"));
     }
 
     public async ValueTask DisposeAsync()

@@ -10,6 +10,7 @@ internal sealed class Daemon : IDisposable
 {
     private const int SigTerm = 15;
     private const int SigHup = 1;
+    private const int OpenFiles = 7; // RLIMIT_NOFILE
 
     private readonly Process _process;
     private readonly Lock _gate = new();
@@ -54,6 +55,16 @@ internal sealed class Daemon : IDisposable
         {
             lock (_gate)
                 return [.. _lines];
+        }
+    }
+
+    /// <summary>Memory that it has.</summary>
+    public long ResidentKib
+    {
+        get
+        {
+            string line = File.ReadLines($"/proc/{_process.Id}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal));
+            return long.Parse(line.AsSpan(6, line.Length - 6 - "kB".Length), CultureInfo.InvariantCulture);
         }
     }
 
@@ -123,6 +134,14 @@ internal sealed class Daemon : IDisposable
     /// <summary>SIGTERM; returns at once.</summary>
     public void Terminate() => _ = Signal(_process.Id, SigTerm);
 
+    /// <summary>From now on it gets no file descriptor from this number on.</summary>
+    public void LimitOpenFiles(ulong first)
+    {
+        ulong[] limit = [first, 1024]; // soft and hard, prlimit(2)
+        if (Limit(_process.Id, OpenFiles, limit, 0) != 0)
+            throw new InvalidOperationException("prlimit failed");
+    }
+
     /// <summary>The exit code, once it ends by itself.</summary>
     public async Task<int> WaitForExitAsync(int seconds = 15)
     {
@@ -175,4 +194,8 @@ internal sealed class Daemon : IDisposable
     [DllImport("libc", EntryPoint = "kill")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Signal(int process, int signal);
+
+    [DllImport("libc", EntryPoint = "prlimit")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Limit(int process, int resource, ulong[] limit, nint old);
 }

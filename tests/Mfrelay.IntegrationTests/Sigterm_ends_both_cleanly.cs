@@ -99,8 +99,10 @@ public sealed class Sigterm_ends_both_cleanly : IAsyncDisposable
         Assert.Equal(0, await server.WaitForExitAsync(3));
     }
 
-    [Fact]
-    public async Task A_delivery_that_runs_is_finished()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_delivery_that_runs_is_finished(bool afterReload)
     {
         await _relay.StartServerAsync();
         var begun = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -116,6 +118,11 @@ public sealed class Sigterm_ends_both_cleanly : IAsyncDisposable
         Daemon client = await _relay.StartClientAsync();
         string id = await _relay.SendAsync("slow");
         await begun.Task.WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
+        if (afterReload)
+        {
+            client.Reload();
+            await client.WaitForLineAsync("INFO_c103");
+        }
         Assert.Equal(0, await client.StopAsync(5));
         Assert.Equal(1, client.Count($"INFO_b102 {id} "));
 

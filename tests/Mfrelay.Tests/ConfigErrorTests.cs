@@ -78,7 +78,7 @@ public sealed class ConfigErrorTests
     // Lists.
     [InlineData("client.retry = \"5m\"", "F:1: client.retry: \"5m\" is a string; write a list such as [\"1m\", \"5m\", \"15m\", \"30m\", \"1h\"]")]
     [InlineData("client.retry = []", "F:1: client.retry: the list is empty; write at least one, such as [\"1m\", \"5m\", \"15m\", \"30m\", \"1h\"]")]
-    [InlineData("server.listen = []", "F:1: server.listen: the list is empty; write at least one, such as [\"0.0.0.0:25\", \"[::]:25\"]")]
+    [InlineData("server.listen = []", "F:1: server.listen: the list is empty; write at least one, such as [\"0.0.0.0:25\", \"[::]:25\"], or a [[listener]]")]
     [InlineData("client.retry = [\n\"5m\",\n\"999ms\"]",
         "F:3: client.retry: \"999ms\" is too small; write a number with ms, s, m, h or d in quotes, from 1s to 7d")]
     // Tables.

@@ -16,17 +16,19 @@ public sealed class HealthMonitorTests : IAsyncDisposable
     private readonly QueueStore _store;
     private readonly HealthMonitor _monitor;
     private Settings _settings = With("a.test", "b.test");
+    private Func<MailServer, HealthEvent> _answer;
 
     public HealthMonitorTests()
     {
+        _answer = server => _down.ContainsKey(server.Domain)
+            ? new HealthEvent.ConnectFailed("refused")
+            : new HealthEvent.CheckSucceeded(new Announcement("SIZE", 1000));
         MailLog log = MailLog.ToAction(Language.Ja, (_, line) => _lines.Enqueue(line));
         _store = new QueueStore(StateDirectory.Open(_directory.FullName), () => new RouteTable(_settings.MailServers), log, TimeProvider.System);
         _monitor = new HealthMonitor(_settings, _store, log, _time, (server, _, _) =>
         {
             _probes.Enqueue(server.Domain);
-            return Task.FromResult<HealthEvent>(_down.ContainsKey(server.Domain)
-                ? new HealthEvent.ConnectFailed("refused")
-                : new HealthEvent.CheckSucceeded(new Announcement("SIZE", 1000)));
+            return Task.FromResult(_answer(server));
         });
     }
 
@@ -43,18 +45,74 @@ public sealed class HealthMonitorTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task S01_AReloadChecksOnlyWhatWasAddedAndForgetsWhatWasRemoved()
+    public async Task S01_AReloadThatChangesTheListChecksEveryMailServerAndForgetsWhatWasRemoved()
     {
         await _monitor.ApplyAsync(_settings);
         _settings = With("b.test", "c.test");
         await _monitor.ApplyAsync(_settings);
-        Assert.Equal(["a.test", "b.test", "c.test"], _probes.Order(StringComparer.Ordinal));
+        Assert.Equal(["a.test", "b.test", "b.test", "c.test"], _probes.Order(StringComparer.Ordinal));
         await RowsAsync(["b.test", "c.test"]);
         Assert.Equal(HealthState.Reached, _monitor.StateOf(_settings.MailServers[0]));
     }
 
     [Fact]
-    public async Task S09_S10_TheFirstRecheckIsImmediateThenEveryMinuteAndEvery15thFailureIsLogged()
+    public async Task S01_AMailServerThatIsDownIsReachedAtOnceWhenAReloadChangesTheSettingThatKeptItDown()
+    {
+        _answer = server => server.Tls == TlsMode.Required
+            ? new HealthEvent.DialogFailed("TLS: the certificate has expired")
+            : new HealthEvent.CheckSucceeded(Announcement.None);
+        Settings required = With(new MailServer { Domain = "a.test", Host = "127.0.0.1", Tls = TlsMode.Required });
+        await _monitor.ApplyAsync(required);
+        Assert.Equal(HealthState.Down, _monitor.StateOf(required.MailServers[0]));
+        Settings opportunistic = With(required.MailServers[0] with { Tls = TlsMode.Opportunistic });
+        await _monitor.ApplyAsync(opportunistic);
+        Assert.Equal(HealthState.Reached, _monitor.StateOf(opportunistic.MailServers[0]));
+        Assert.Null(new Admission(opportunistic, _monitor).ForRecipient("x@a.test", null, out _));
+    }
+
+    [Fact]
+    public async Task S01_AReloadThatChangesNothingOfAMailServerDoesNotCheckIt()
+    {
+        static Settings Read() => With(new MailServer { Domain = "a.test", Host = "127.0.0.1", TlsFingerprint = [new string('0', 64)] });
+        await _monitor.ApplyAsync(Read());
+        await _monitor.ApplyAsync(Read());
+        _time.Advance(TimeSpan.FromSeconds(1));
+        await Task.Delay(50);
+        Assert.Single(_probes);
+    }
+
+    [Fact]
+    public async Task S07_AReloadAtNoMomentRefusesMailForDomainsThatStay()
+    {
+        await _monitor.ApplyAsync(_settings);
+        var old = new Admission(_settings, _monitor);
+        Settings changed = With("a.test", "b.test", "c.test");
+        var next = new Admission(changed, _monitor);
+        Assert.Null(next.ForRecipient("x@a.test", null, out _));
+        _ = _monitor.ApplyAsync(changed);
+        Assert.Null(old.ForRecipient("x@a.test", null, out _));
+        Assert.Null(next.ForRecipient("x@a.test", null, out _));
+    }
+
+    [Fact]
+    public async Task S09_AnUnexpectedExceptionInACheckIsAFailedCheckAndNotTheLastOne()
+    {
+        _answer = _ => throw new InvalidOperationException("boom");
+        _settings = With("a.test");
+        await _monitor.ApplyAsync(_settings);
+        Assert.Equal(HealthState.Down, _monitor.StateOf(_settings.MailServers[0]));
+        Assert.Contains(_lines, line => line.Contains("boom", StringComparison.Ordinal));
+        await ProbesAsync(2);
+        _answer = _ => new HealthEvent.CheckSucceeded(Announcement.None);
+        await UntilAsync(() =>
+        {
+            _time.Advance(TimeSpan.FromMinutes(1));
+            return _monitor.StateOf(_settings.MailServers[0]) == HealthState.Reached;
+        });
+    }
+
+    [Fact]
+    public async Task S09_S10_TheFirstRecheckIsImmediateThenEveryMinuteAndEvery15thRecheckIsLogged()
     {
         _down["a.test"] = true;
         await _monitor.ApplyAsync(_settings);
@@ -64,7 +122,7 @@ public sealed class HealthMonitorTests : IAsyncDisposable
             _time.Advance(TimeSpan.FromMinutes(1));
             await ProbesAsync(failures + 1);
         }
-        Assert.Equal(3, _lines.Count(line => line.StartsWith("WARN_a301", StringComparison.Ordinal))); // 1, 15, 30
+        Assert.Equal(3, _lines.Count(line => line.StartsWith("WARN_a301", StringComparison.Ordinal))); // the first, and the 15th and 30th recheck
 
         _down.Clear();
         int before = _lines.Count;
@@ -104,11 +162,10 @@ public sealed class HealthMonitorTests : IAsyncDisposable
         _directory.Delete(recursive: true);
     }
 
-    private static Settings With(params string[] domains) => new()
-    {
-        HostName = "relay.test",
-        MailServers = [.. domains.Select(domain => new MailServer { Domain = domain, Host = "127.0.0.1" })],
-    };
+    private static Settings With(params string[] domains) =>
+        With([.. domains.Select(domain => new MailServer { Domain = domain, Host = "127.0.0.1" })]);
+
+    private static Settings With(params MailServer[] servers) => new() { HostName = "relay.test", MailServers = servers };
 
     private Task ProbesAsync(int count) => UntilAsync(() => _probes.Count >= count);
 

@@ -1,4 +1,5 @@
 using Mfrelay.Core;
+using Mfrelay.Server;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -36,6 +37,30 @@ public sealed class LimitTests
         await GreetedAsync(receiving, "2001:db8::1");
         Assert.StartsWith("421", await receiving.Connect("2001:db8::ffff:1").ReplyAsync(), StringComparison.Ordinal);
         await GreetedAsync(receiving, "2001:db8:0:1::1");
+    }
+
+    [Fact]
+    public async Task A_limit_is_logged_once_a_minute_for_all_addresses_of_one_64()
+    {
+        await using Receiving receiving = await StartAsync(server => server with { MaxConnectionRate = 1 });
+        for (int i = 1; i <= 4; i++)
+            await receiving.Connect($"2001:db8::{i}").ReplyAsync();
+        Assert.Equal(["WARN_a311 A limit was reached. limit=server.max_connection_rate client=2001:db8::2"], Limits(receiving));
+    }
+
+    [Fact]
+    public void What_a_client_did_in_the_present_minute_is_not_forgotten_when_it_has_left()
+    {
+        var record = new ClientRecord(_time);
+        var limits = new ServerSettings();
+        Assert.True(record.TryEnter(limits, out _));
+        _time.Advance(TimeSpan.FromSeconds(70));
+        Assert.True(record.TakeMessage(1));
+        record.Leave();
+        Assert.False(record.TryRetire());
+        Assert.False(record.TakeMessage(1));
+        _time.Advance(TimeSpan.FromSeconds(60));
+        Assert.True(record.TryRetire());
     }
 
     [Fact]
@@ -157,6 +182,24 @@ public sealed class LimitTests
         Assert.Equal(["WARN_a311 A limit was reached. limit=server.unauthenticated_timeout client=127.0.0.1"], Limits(receiving));
     }
 
+    [Theory]
+    [InlineData("server.max_command_line", "NOOP {0}\r\n", 1)]
+    [InlineData("server.max_idle_commands", "NOOP\r\n", 12)]
+    [InlineData("server.max_errors", "X\r\n", 2)]
+    public async Task The_log_names_the_limit_that_a_flood_of_commands_reached(string limit, string command, int times)
+    {
+        await using Receiving receiving = await StartAsync(server => server with { MaxErrors = 2, MaxIdleCommands = 10 });
+        ReceivingSession session = await GreetedAsync(receiving, Client);
+        command = command.Replace("{0}", new string('x', 3000), StringComparison.Ordinal);
+        for (int i = 0; i < times; i++)
+        {
+            await session.SendAsync(command);
+            _time.Advance(TimeSpan.FromSeconds(1));
+            await session.ReplyAsync();
+        }
+        Assert.Equal([$"WARN_a311 A limit was reached. limit={limit} client={Client}"], Limits(receiving));
+    }
+
     [Fact]
     public async Task Answers_are_slow_from_half_of_the_errors_on()
     {
@@ -208,6 +251,22 @@ public sealed class LimitTests
         Assert.StartsWith("235", await next.AskAsync("AUTH PLAIN AGFsaWNlAHNlY3JldDk5"), StringComparison.Ordinal);
         Assert.All(receiving.Log, entry => Assert.DoesNotContain("secret99", entry.Line, StringComparison.Ordinal));
         Assert.Contains(receiving.Log, entry => entry.Line.Contains("WARN_a312 Authentication failed. client=192.0.2.1:40000 user=alice mechanism=PLAIN", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Auth_is_put_off_and_nobody_is_blamed_while_the_users_file_cannot_be_read()
+    {
+        using var directory = new TestDirectory();
+        string users = Path.Combine(directory.Path, "users");
+        await File.WriteAllTextAsync(users, "alice:secret99\n", TestContext.Current.CancellationToken);
+        await using Receiving receiving = await StartAsync(server => server with { UsersFile = users, AuthWithoutTls = true, MaxAuthFailuresPerClient = 1 });
+        ReceivingSession session = await GreetedAsync(receiving, Client);
+        await session.AskAsync("EHLO client.example");
+        Assert.Equal("454 4.7.0 Temporary authentication failure", await session.AskAsync("AUTH PLAIN AGFsaWNlAHNlY3JldDk5"));
+        UserTable.Empty.With("alice", ScramCredential.Of("secret99"u8, ScramCredential.LeastIterations)).Save(users);
+        Assert.StartsWith("235", await session.AskAsync("AUTH PLAIN AGFsaWNlAHNlY3JldDk5"), StringComparison.Ordinal);
+        Assert.Single(receiving.Log, entry => entry.What == LogEvents.UsersBad);
+        Assert.All(receiving.Log, entry => Assert.DoesNotContain("secret99", entry.Line, StringComparison.Ordinal));
     }
 
     private static string[] Limits(Receiving receiving) => [.. receiving.Log.Where(entry => entry.What == LogEvents.LimitReached).Select(entry => entry.Line)];

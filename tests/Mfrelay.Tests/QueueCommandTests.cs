@@ -147,6 +147,38 @@ public sealed class QueueCommandTests : IDisposable
         Assert.Equal(["the queue is empty"], _run.Lines);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Mail_that_changes_while_it_is_deleted_is_deleted_all_the_same(bool underNewKey)
+    {
+        Delivery spooled = await SpoolAsync();
+        StateDirectory directory = StateDirectory.Open(_run.State);
+        using MailLog log = MailLog.ToAction(Language.En, (_, _) => { });
+        using var client = new QueueStore(directory, () => new RouteTable([]), log, TimeProvider.System);
+        var changed = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        // Stands in the turnstile all the time, so its turn is next after that in which the command reads what it journals then.
+        void Change(int turnsLeft) => _ = client.RunAsync(table =>
+        {
+            bool journaled = SpinWait.SpinUntil(
+                () => DoneJournal.Read(directory.Spool, spooled.Position.Segment).Contains(spooled.Position.Offset, 0), TimeSpan.FromMilliseconds(500));
+            if (!journaled && turnsLeft > 0)
+            {
+                Change(turnsLeft - 1);
+                return;
+            }
+            Delivery after = spooled with { Attempts = 1, NextAttempt = CommandRun.Now.AddHours(1) };
+            changed.TrySetResult(underNewKey ? table.Replace(spooled.Key, after) : table.Update(after));
+        });
+
+        Change(turnsLeft: 20);
+        Assert.Equal(0, _run.Invoke("queue", "delete", "--state", "due", "--yes"));
+        Assert.Equal(["1 deleted"], _run.Lines);
+        await changed.Task;
+        Assert.Equal(Order.Delete, Assert.Single(await RowsAsync()).Order);
+    }
+
     [Fact]
     public async Task Export_writes_mail_data_and_envelope_and_import_needs_a_server()
     {

@@ -161,10 +161,68 @@ public sealed class QueueRunnerTests : IAsyncDisposable
         Assert.Contains("connect", route.LastReply, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_domain_that_has_left_the_config_keeps_the_number_of_attempts_of_its_mail()
+    {
+        await _state.AcceptAsync("Subject: x\r\n\r\ntext\r\n"u8.ToArray());
+        await _state.RowsAsync();
+        Start(new ClientSettings(), domain: "other.test");
+        await PassAsync(TimeSpan.FromHours(6));
+        await LineAsync("INFO_b109");
+        await UntilAsync(async () => (await _state.RowsAsync()).Any(row => row.Warned));
+        Assert.Equal(0, (await _state.RowsAsync()).Single(row => row.Warned).Attempts);
+    }
+
+    [Fact]
+    public async Task A_reload_while_mail_waits_to_be_returned_returns_each_once()
+    {
+        const int Count = 400;
+        await _state.AcceptAsync([.. Enumerable.Range(0, Count).Select(i => System.Text.Encoding.ASCII.GetBytes($"Subject: {i}\r\n\r\ntext\r\n"))]);
+        using (QueueStore store = _state.Store())
+        {
+            await store.RunAsync(table =>
+            {
+                store.CatchUp(SpoolOwner.Server, table);
+                foreach (Delivery row in table.ReadAfter(0, int.MaxValue))
+                    table.Replace(row.Key, row with { Order = Order.Bounce });
+            });
+        }
+        Start(new ClientSettings());
+        await LineAsync("INFO_b109");
+        for (int i = 0; i < 3; i++)
+            await _runner!.ReloadAsync(_runner.Settings);
+        await UntilAsync(async () =>
+        {
+            await PassAsync(TimeSpan.FromSeconds(2));
+            return (await _state.RowsAsync()).All(row => row.ReversePath.Length == 0);
+        });
+        string[] returned = [.. _state.LogLines("INFO_b109").Select(line => line.Split(' ')[1])];
+        Assert.Equal(Count, returned.Length);
+        Assert.Equal(Count, returned.Distinct(StringComparer.Ordinal).Count());
+    }
+
+    [Fact]
+    public async Task A_drain_for_a_time_ends_with_a_line_and_one_that_is_over_begins_with_none()
+    {
+        using (QueueStore store = _state.Store())
+        {
+            DateTimeOffset now = _time.GetUtcNow();
+            await store.RunAsync(table => table.SetDrains([new Drain("* 192.0.2.1:25", now - TimeSpan.FromDays(1), now - TimeSpan.FromHours(1), "over"),
+                new Drain("* 192.0.2.2:25", now, now + TimeSpan.FromMinutes(5), "disks")]));
+        }
+        Start(new ClientSettings());
+        await LineAsync("INFO_b221");
+        await PassAsync(TimeSpan.FromMinutes(4));
+        Assert.Empty(_state.LogLines("INFO_b222"));
+        await PassAsync(TimeSpan.FromMinutes(2));
+        Assert.Contains("192.0.2.2:25", await LineAsync("INFO_b222"), StringComparison.Ordinal);
+        Assert.Contains("disks", Assert.Single(_state.LogLines("INFO_b221")), StringComparison.Ordinal);
+    }
+
     private static bool OfTheMessage(string line) => line.Contains("from=<a@example.org>", StringComparison.Ordinal);
 
     /// <summary>Every mail server refuses connections.</summary>
-    private void Start(ClientSettings client)
+    private void Start(ClientSettings client, string domain = "example.com")
     {
         using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         probe.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.9"), 0));
@@ -175,8 +233,8 @@ public sealed class QueueRunnerTests : IAsyncDisposable
             RunDirectory = _run.FullName,
             MailServers =
             [
-                new MailServer { Domain = "example.com", Host = "127.0.0.9", Port = port },
-                new MailServer { Domain = "*", Host = "127.0.0.9", Port = port },
+                new MailServer { Domain = domain, Host = "127.0.0.9", Port = port },
+                new MailServer { Domain = "example.org", Host = "127.0.0.9", Port = port },
             ],
         };
         _runner = new QueueRunner(settings, _state.Directory, _state.Log, _time);

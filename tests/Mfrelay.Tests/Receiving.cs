@@ -131,6 +131,13 @@ internal sealed class ReceivingSession : IDuplexPipe
 
     public Task SendAsync(string text) => SendAsync(Latin1(text));
 
+    /// <summary>What comes together with the end of the client's stream.</summary>
+    public void SendLast(string text)
+    {
+        _toServer.Writer.Write(Latin1(text));
+        End();
+    }
+
     /// <summary>The next reply, all its lines.</summary>
     public async Task<string> ReplyAsync()
     {

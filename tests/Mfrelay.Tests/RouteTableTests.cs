@@ -19,8 +19,23 @@ public sealed class RouteTableTests
     [InlineData("a@notexample.com", "*")]
     [InlineData("\"a@example.com\"@example.net", "*")]
     [InlineData("a@[192.0.2.1]", "*")]
+    [InlineData("a@Example.com.", "example.com")]
+    [InlineData("a@x.example.com.", "*.example.com")]
     [InlineData("postmaster", "*")]
-    public void The_most_exact_entry_wins(string forwardPath, string route) => Assert.Equal(route, Table.ForAddress(forwardPath)?.Name);
+    [InlineData("", null)]
+    public void The_most_exact_entry_wins(string forwardPath, string? route) => Assert.Equal(route, Table.ForAddress(forwardPath)?.Name);
+
+    [Theory]
+    [InlineData("example.com", "a.example=mx", "example.com=192.0.2.1")]
+    [InlineData("example.com", "example.com=192.0.2.1", "*=mx")]
+    [InlineData("*", "example.com=192.0.2.1", "*=192.0.2.2")]
+    [InlineData(null, "*=mx")]
+    public void Postmaster_alone_goes_to_a_mail_server_that_the_config_names(string? route, params string[] entries)
+    {
+        var table = new RouteTable(entries.Select(entry => new MailServer { Domain = entry.Split('=')[0], Host = entry.Split('=')[1] }));
+        Assert.Equal(route, table.ForAddress("postmaster")?.Name);
+        Assert.Equal(route ?? "postmaster", table.NameFor("postmaster"));
+    }
 
     [Fact]
     public void Entries_of_one_domain_are_one_route_in_the_order_of_the_config() =>
@@ -30,11 +45,11 @@ public sealed class RouteTableTests
     public void A_message_is_split_by_route_and_every_recipient_keeps_its_number()
     {
         var table = new RouteTable([new MailServer { Domain = "example.com", Host = "h" }]);
-        Envelope envelope = State.EnvelopeOf(new QueueId(1), "a@example.com", "b@Other.example", "c@EXAMPLE.com", "d@other.example", "postmaster");
+        Envelope envelope = State.EnvelopeOf(new QueueId(1), "a@example.com", "b@Other.example", "c@EXAMPLE.com", "d@other.example.", "postmaster");
         Delivery[] deliveries = [.. table.Split(envelope, new SpoolPosition(2, 32), 7)];
-        Assert.Equal("example.com other.example postmaster", string.Join(' ', deliveries.Select(delivery => delivery.Route)));
-        Assert.Equal([new(0, "a@example.com"), new(2, "c@EXAMPLE.com")], deliveries[0].Recipients);
-        Assert.Equal([new(1, "b@Other.example"), new(3, "d@other.example")], deliveries[1].Recipients);
+        Assert.Equal("example.com other.example", string.Join(' ', deliveries.Select(delivery => delivery.Route)));
+        Assert.Equal([new(0, "a@example.com"), new(2, "c@EXAMPLE.com"), new(4, "postmaster")], deliveries[0].Recipients);
+        Assert.Equal([new(1, "b@Other.example"), new(3, "d@other.example.")], deliveries[1].Recipients);
         Assert.All(deliveries, delivery => Assert.Equal((new QueueId(1), new SpoolPosition(2, 32), 7L), (delivery.Id, delivery.Position, delivery.Size)));
     }
 }

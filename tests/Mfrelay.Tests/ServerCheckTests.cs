@@ -82,12 +82,12 @@ public sealed class ServerCheckTests
     }
 
     [Fact]
-    public void S10_OnlyEvery15thFailureIsLoggedAndThenOneLineIn15Minutes()
+    public void S10_OnlyEvery15thRecheckIsLoggedAndThenOneLineIn15Minutes()
     {
         _story.Answer = HealthStory.Refused;
         _story.RunUntil("00:50");
-        // Failures 1 and 2 are at 00:00, so failure n is at minute n - 2.
-        Assert.Equal(["00:00:00 INFO_a202", "00:00:00 WARN_a301", "00:13:00 WARN_a301", "00:28:00 WARN_a301", "00:43:00 WARN_a301"], _story.Lines);
+        // The first recheck is at 00:00, at once, so recheck n is at minute n - 1.
+        Assert.Equal(["00:00:00 INFO_a202", "00:00:00 WARN_a301", "00:14:00 WARN_a301", "00:29:00 WARN_a301", "00:44:00 WARN_a301"], _story.Lines);
         Assert.Equal(52, _story.Health.Failures);
     }
 

@@ -20,9 +20,9 @@ public sealed class SimulateCommandTests
             00:00:30 - 01:59:30   239 × accepted and delivered: example.com
             02:00:00              *** example.com goes down
             02:00:00              INFO_a202 Checking the mail server. 192.168.0.1:25(example.com)
-            02:00:00 - 04:58:00   13 × WARN_a301 Cannot connect to the mail server; mail that uses it cannot be sent. 192.168.0.1:25
+            02:00:00 - 04:59:00   13 × WARN_a301 Cannot connect to the mail server; mail that uses it cannot be sent. 192.168.0.1:25
             02:00:00 - 04:59:30   360 × refused with 421 4.4.1: example.com
-            02:00:00 - 04:59:00   168 × recheck by mf-smtp-server failed (not logged): 192.168.0.1:25
+            02:00:00 - 04:58:00   168 × recheck by mf-smtp-server failed (not logged): 192.168.0.1:25
             05:00:00              *** example.com comes back
             05:00:00 - 06:00:00   2 × INFO_a202 Checking the mail server. 192.168.0.1:25(example.com)
             05:00:00 - 06:00:00   2 × INFO_a203 The mail server was checked. 192.168.0.1:25(example.com)

@@ -47,6 +47,26 @@ public sealed class SmtpConnectionTests
     }
 
     [Fact]
+    public async Task S11_What_is_larger_than_the_mail_servers_take_is_not_said_to_be_over_our_own_limit()
+    {
+        await using Receiving receiving = await Receiving.StartAsync();
+        Settings settings = Receiving.DefaultSettings;
+        MailLog log = MailLog.ToAction(Language.En, (what, line) => receiving.Log.Enqueue((what, line)));
+        await using var health = new HealthMonitor(settings, receiving.Queue.Store, log, TimeProvider.System, static (_, _, _) =>
+            Task.FromResult<HealthEvent>(new HealthEvent.CheckSucceeded(new Announcement("SIZE", 1000))));
+        await health.ApplyAsync(settings);
+        var admission = new Admission(settings, health);
+        using var services = new SmtpServices(() => admission, receiving.Queue, log, TimeProvider.System);
+        ReceivingSession session = receiving.Connect(services: services);
+        await session.BeginAsync();
+        await session.AskAsync("DATA");
+        Assert.Equal("552 5.3.4 Message size exceeds the limit of the recipient's mail server",
+            await session.AskAsync(string.Concat(Enumerable.Repeat("0123456789\r\n", 100)) + "."));
+        Assert.DoesNotContain(receiving.Log, entry => entry.What == LogEvents.LimitReached);
+        Assert.Empty(receiving.Stored());
+    }
+
+    [Fact]
     public async Task A_reply_is_sent_although_half_of_the_next_command_stands_behind_its_command()
     {
         await using Receiving receiving = await Receiving.StartAsync();

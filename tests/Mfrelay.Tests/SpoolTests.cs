@@ -175,6 +175,21 @@ public sealed class SpoolTests : IDisposable
     }
 
     [Fact]
+    public async Task A_disk_that_large_mail_fills_does_not_stay_full_because_its_small_segment_is_still_open()
+    {
+        using SpoolWriter writer = _state.Writer();
+        using IncomingMessage message = writer.NewMessage();
+        QueueId id = _state.Ids.Next();
+        message.Begin(id);
+        message.Append(State.Data(2_000_000));
+        Assert.Equal(SpoolResult.Durable, await message.CommitAsync(State.EnvelopeOf(id)));
+        writer.SealSoon();
+        for (int i = 0; i < 500 && _state.Sealed()[0] is null; i++)
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        Assert.Equal(1, Assert.Single(_state.Sealed())!.Value.Recipients);
+    }
+
+    [Fact]
     public async Task A_spool_that_cannot_be_written_refuses_the_message_and_takes_the_next_one_when_it_can()
     {
         using SpoolWriter writer = _state.Writer();
@@ -227,6 +242,27 @@ public sealed class SpoolTests : IDisposable
         Assert.Equal(records.Select(record => record.Position), Messages());
         Assert.Equal(State.Data(length), await File.ReadAllBytesAsync(Assert.Single(_state.Damaged()), TestContext.Current.CancellationToken));
         Assert.Single(_state.LogLines("WARN_c304"));
+    }
+
+    [Fact]
+    public async Task A_start_after_a_crash_without_room_for_what_is_half_written_is_a_start_all_the_same()
+    {
+        List<SpooledRecord> records = await _state.AcceptAsync(State.Data(100), State.Data(50));
+        (long segment, long end) = (records[0].Position.Segment, records[1].End.Offset);
+        _state.Unseal(segment, end);
+        await File.AppendAllBytesAsync(_state.SegmentPath(segment), State.Data(1000), TestContext.Current.CancellationToken);
+        // Where the copy is made first; a full disk stands there.
+        string damaged = Directory.CreateDirectory(Path.Combine(_state.Directory.Root, "queue", "damaged")).FullName;
+        File.CreateSymbolicLink(Path.Combine(damaged, $"{new QueueId(segment)}-{end}.{Environment.ProcessId}"), "/dev/full");
+        _state.StartAgain();
+        Assert.Equal(records.Select(record => record.Position), Messages());
+        Assert.Null(Assert.Single(_state.Sealed()));
+        Assert.Empty(_state.Damaged());
+        Assert.True(_state.Ids.Next().Value > records[1].Envelope.Id.Value);
+
+        _state.StartAgain();
+        Assert.Equal(2, Assert.Single(_state.Sealed())!.Value.Recipients);
+        Assert.Equal(State.Data(1000), await File.ReadAllBytesAsync(Assert.Single(_state.Damaged()), TestContext.Current.CancellationToken));
     }
 
     [Fact]

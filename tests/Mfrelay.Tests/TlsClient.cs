@@ -32,9 +32,11 @@ internal sealed class TlsClient : IDisposable
 
     public async Task<string> AskAsync(string line)
     {
-        await _tls.WriteAsync(Encoding.Latin1.GetBytes(line + "\r\n"));
+        await SendAsync(line + "\r\n");
         return await ReplyAsync();
     }
+
+    public Task SendAsync(string text) => _tls.WriteAsync(Encoding.Latin1.GetBytes(text)).AsTask();
 
     public Task<string> ReplyAsync() => ReplyText.ReadAsync(_reader, Limit);
 

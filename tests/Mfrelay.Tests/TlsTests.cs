@@ -80,6 +80,7 @@ public sealed class TlsTests : IDisposable
         await plain.EndedAsync();
         Assert.Equal(2, receiving.Log.Count(entry => entry.What == LogEvents.TlsFailed));
         Assert.Single(receiving.Log, entry => entry.Line.EndsWith("(timeout)", StringComparison.Ordinal));
+        Assert.Single(receiving.Log, entry => entry.Line is "WARN_a311 A limit was reached. limit=server.handshake_timeout client=127.0.0.1");
     }
 
     [Fact]
@@ -92,6 +93,89 @@ public sealed class TlsTests : IDisposable
             using TlsClient client = await TlsClient.StartAsync(receiving.Connect(listener: Smtps), name);
             Assert.Equal(expected.Certificate.Thumbprint, client.ServerCertificate.Thumbprint);
         }
+    }
+
+    [Fact]
+    public async Task A_timeout_inside_tls_is_told_inside_tls()
+    {
+        var time = new VirtualTime();
+        await using Receiving receiving = await StartAsync(time: time);
+        ReceivingSession session = receiving.Connect(listener: Smtps);
+        using TlsClient client = await TlsClient.StartAsync(session);
+        await client.ReplyAsync();
+        await client.AskAsync("EHLO client.example");
+        time.Advance(TimeSpan.FromSeconds(61));
+        Assert.Equal("421 4.4.2 Timeout, closing the connection", await client.ReplyAsync());
+        Assert.Equal("", await client.ReplyAsync());
+        await session.EndedAsync();
+    }
+
+    [Fact]
+    public async Task A_client_that_does_not_read_inside_tls_is_cut_off_at_the_timeout()
+    {
+        var time = new VirtualTime();
+        await using Receiving receiving = await StartAsync(time: time);
+        ReceivingSession session = receiving.Connect();
+        await session.ReplyAsync();
+        await session.AskAsync("STARTTLS");
+        using TlsClient client = await TlsClient.StartAsync(session);
+        await client.AskAsync("HELO client.example");
+        await client.AskAsync("MAIL FROM:<a@example.org>");
+        string commands = string.Concat(Enumerable.Repeat("RCPT TO:<b@example.com>\r\n", 2000));
+        Task sending = Task.CompletedTask;
+        for (int i = 0; i < 100 && sending.IsCompletedSuccessfully; i++)
+        {
+            sending = client.SendAsync(commands);
+            await Task.WhenAny(sending, Task.Delay(200, TestContext.Current.CancellationToken));
+        }
+        Assert.False(sending.IsCompleted, "everything was read");
+        time.Advance(TimeSpan.FromMinutes(6));
+        await session.EndedAsync();
+        Assert.Contains(receiving.Log, entry => entry.What == LogEvents.SessionLost && entry.Line.Contains("timeout", StringComparison.Ordinal));
+        await sending;
+    }
+
+    [Fact]
+    public async Task A_message_under_way_inside_tls_is_accepted_when_the_service_stops()
+    {
+        await using Receiving receiving = await StartAsync();
+        ReceivingSession session = receiving.Connect();
+        await session.ReplyAsync();
+        await session.AskAsync("STARTTLS");
+        using TlsClient client = await TlsClient.StartAsync(session);
+        foreach (string line in (string[])["HELO client.example", "MAIL FROM:<a@example.org>", "RCPT TO:<b@example.com>", "DATA"])
+            await client.AskAsync(line);
+        await client.SendAsync("one\r\n");
+        session.Connection.Stop();
+        Assert.StartsWith("250", await client.AskAsync("two\r\n."), StringComparison.Ordinal);
+        Assert.Equal("421 4.3.2 Service shutting down", await client.ReplyAsync());
+        Assert.Equal("", await client.ReplyAsync());
+        await session.EndedAsync();
+        Assert.EndsWith("\r\none\r\ntwo\r\n", Encoding.Latin1.GetString(Assert.Single(receiving.Stored()).Data), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("two words")]
+    [InlineData("@:/;")]
+    [InlineData("*.relay.example")]
+    public async Task A_name_that_no_host_can_have_gets_the_first_certificate(string name)
+    {
+        await using Receiving receiving = await StartAsync();
+        using TlsClient client = await TlsClient.StartAsync(receiving.Connect(listener: Smtps), name);
+        Assert.Equal(_certificate.Certificate.Thumbprint, client.ServerCertificate.Thumbprint);
+        Assert.StartsWith("220 ", await client.ReplyAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_client_that_ends_behind_starttls_is_one_that_broke_off()
+    {
+        await using Receiving receiving = await StartAsync();
+        ReceivingSession session = receiving.Connect();
+        await session.ReplyAsync();
+        await session.AskAsync("EHLO client.example");
+        session.SendLast("STARTTLS\r\n");
+        await session.EndedAsync();
+        Assert.Contains("EOF", Assert.Single(receiving.Log, entry => entry.What == LogEvents.TlsFailed).Line, StringComparison.Ordinal);
     }
 
     [Fact]
