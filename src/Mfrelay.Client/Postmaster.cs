@@ -83,7 +83,13 @@ internal sealed class Postmaster : IDisposable
     private SpoolWriter Spool()
     {
         lock (_gate)
-            return _spool ??= new SpoolWriter(_directory.Spool, SpoolOwner.Client, _ids!, records => _ = IndexAsync([.. records])) { SyncTime = SyncTime };
+        {
+            return _spool ??= new SpoolWriter(_directory.Spool, SpoolOwner.Client, _ids!, records => _ = IndexAsync([.. records]))
+            {
+                SyncTime = SyncTime,
+                Troubled = reason => _log.SpoolNotWritten(_directory.Spool, reason),
+            };
+        }
     }
 
     // On the spool's thread, in the order of the positions.

@@ -90,6 +90,7 @@ public sealed class IncomingMessage : IValueTaskSource<SpoolResult>, IDisposable
             }
             catch (IOException e)
             {
+                _spool.Report(e);
                 Abandon();
                 return ValueTask.FromResult(SpoolWriter.ResultOf(e));
             }
@@ -147,8 +148,16 @@ public sealed class IncomingMessage : IValueTaskSource<SpoolResult>, IDisposable
 
     private void Spill()
     {
-        _file ??= new FileStreamOfMessage(_spool.Directory, _id);
-        _file.Write(Data, ref _highBits);
+        try
+        {
+            _file ??= new FileStreamOfMessage(_spool.Directory, _id);
+            _file.Write(Data, ref _highBits);
+        }
+        catch (IOException e)
+        {
+            _spool.Report(e);
+            throw;
+        }
         _used = 0;
     }
 

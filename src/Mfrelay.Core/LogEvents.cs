@@ -40,6 +40,10 @@ public static class LogEvents
     public static readonly LogEvent NeedsRestart = new("WARN_c307", ["keys"],
         "次の設定の変更は再起動後に有効になります。 {keys}", "A change of these settings takes effect at the next start. {keys}");
 
+    public static readonly LogEvent SpoolNotWritten = new("WARN_c308", ["directory", "reason"],
+        "キューに書き込めません。書き込めるまでメールを受け付けません。 {directory} ({reason})",
+        "The queue cannot be written; no mail is taken until it can. {directory} ({reason})");
+
     public static readonly LogEvent EventLogFailed = new("WARN_c393", ["file", "reason"],
         "イベントログに書き込めません。メールの処理は続けます。 {file} ({reason})", "The event log cannot be written; mail goes on without it. {file} ({reason})");
 

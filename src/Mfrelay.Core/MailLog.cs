@@ -101,6 +101,7 @@ public sealed class MailLog : IDisposable
     public void SpoolDamaged(string file, long offset, long length, string reason, string aside) =>
         Write(LogEvents.SpoolDamaged, file, offset, length, reason, aside);
     public void StoreHasNoRoom(string file, string reason) => Write(LogEvents.StoreHasNoRoom, file, reason);
+    public void SpoolNotWritten(string directory, string reason) => Write(LogEvents.SpoolNotWritten, directory, reason);
     public void EventLogFailed(string file, string reason) => Write(LogEvents.EventLogFailed, file, reason);
     public void EventLogWorks(string file, long lost) => Write(LogEvents.EventLogWorks, file, lost);
     public void Unexpected(string where, Exception e) => Write(LogEvents.Unexpected, where, e);

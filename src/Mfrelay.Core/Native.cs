@@ -16,7 +16,6 @@ internal static partial class Native
     private const int WriteOnly = 0x1;
     private const int AppendOnly = 0x400;
     private const int CloseOnExec = 0x80000;
-    private const int Directory = 0x10000;
     private const int Eintr = 4;
     private const int Ewouldblock = 11;
 
@@ -65,7 +64,8 @@ internal static partial class Native
     /// <summary>Makes the names in a directory durable.</summary>
     public static void SyncDirectory(string path)
     {
-        int fd = open(path, Directory | CloseOnExec, 0);
+        // Not O_DIRECTORY, whose number on x64 means O_DIRECT on arm64.
+        int fd = open(path, CloseOnExec, 0);
         if (fd < 0)
             throw Failed("open", path);
         using var handle = new SafeFileHandle(fd, ownsHandle: true);

@@ -43,6 +43,7 @@ public sealed class SpoolWriter : IDisposable
     private readonly List<SpooledRecord> _records = [];
     private byte[] _batch = new byte[64 * 1024];
     private volatile bool _sealWanted;
+    private bool _isTroubled;
 
     /// <param name="durable">
     /// Called on the writer's thread with each batch, in the order of the positions, before its sessions hear of it. The list is used again for the next.
@@ -64,7 +65,16 @@ public sealed class SpoolWriter : IDisposable
     /// <summary>Where each fdatasync is measured; null: nowhere.</summary>
     internal Histogram<double>? SyncTime { get; set; }
 
+    /// <summary>Told why mail cannot be written: once, until some can be again.</summary>
+    internal Action<string>? Troubled { get; set; }
+
     public IncomingMessage NewMessage() => new(this);
+
+    internal void Report(Exception e)
+    {
+        if (!Interlocked.Exchange(ref _isTroubled, true))
+            Troubled?.Invoke(e.Message);
+    }
 
     /// <summary>Whether the thread turned lately; has it turn once more, so it must be asked every few seconds.</summary>
     internal bool IsAlive()
@@ -147,11 +157,13 @@ public sealed class SpoolWriter : IDisposable
                 _highest = new QueueId(Math.Max(_highest.Value, record.Envelope.Id.Value));
             }
             result = SpoolResult.Durable;
+            Volatile.Write(ref _isTroubled, false);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             count = Math.Max(count, 1);
             result = e is IOException io ? ResultOf(io) : SpoolResult.Failed;
+            Report(e);
             GiveUpSegment();
         }
         // Not in the try: what fails in there must not turn durable mail into refused mail.

@@ -18,7 +18,7 @@ internal sealed class MailQueue : IDisposable
     private List<SpooledRecord> _unindexed = [];
     private SpoolPosition _end;
 
-    private MailQueue(StateDirectory directory, QueueStore store, string runDirectory, TimeProvider time, SpoolPosition mark, long highest)
+    private MailQueue(StateDirectory directory, QueueStore store, string runDirectory, MailLog log, TimeProvider time, SpoolPosition mark, long highest)
     {
         (Store, _end) = (store, mark);
         _wake = WakeSocket.To(runDirectory, WakeSocket.ClientName);
@@ -26,7 +26,7 @@ internal sealed class MailQueue : IDisposable
         _timer = time.CreateTimer(static queue => ((MailQueue)queue!).Index(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         FreeSpace = new FreeSpace(directory, time);
         Ids = new QueueIdSource(time, highest);
-        Spool = new SpoolWriter(directory.Spool, SpoolOwner.Server, Ids, Durable);
+        Spool = new SpoolWriter(directory.Spool, SpoolOwner.Server, Ids, Durable) { Troubled = reason => log.SpoolNotWritten(directory.Spool, reason) };
     }
 
     public QueueStore Store { get; }
@@ -39,7 +39,7 @@ internal sealed class MailQueue : IDisposable
     {
         var store = new QueueStore(directory, () => admission().Routes, log, time);
         (SpoolPosition mark, long highest) = await store.TakeOverAsync(SpoolOwner.Server);
-        return new MailQueue(directory, store, admission().Settings.RunDirectory, time, mark, highest);
+        return new MailQueue(directory, store, admission().Settings.RunDirectory, log, time, mark, highest);
     }
 
     public void Dispose()

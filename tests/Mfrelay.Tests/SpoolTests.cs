@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Reflection;
 using Mfrelay.Core;
 using Xunit;
 
@@ -193,19 +194,35 @@ public sealed class SpoolTests : IDisposable
     public async Task A_spool_that_cannot_be_written_refuses_the_message_and_takes_the_next_one_when_it_can()
     {
         using SpoolWriter writer = _state.Writer();
+        var reasons = new ConcurrentQueue<string>();
+        writer.Troubled = reasons.Enqueue;
         using IncomingMessage message = writer.NewMessage();
         string away = _state.Spool + ".away";
         Directory.Move(_state.Spool, away);
-        foreach (SpoolResult expected in new[] { SpoolResult.Failed, SpoolResult.Durable })
+        Assert.Equal(SpoolResult.Failed, await CommitAsync());
+        Assert.Equal(SpoolResult.Failed, await CommitAsync());
+        Assert.Contains(_state.Spool, Assert.Single(reasons), StringComparison.Ordinal); // told once
+        Directory.Move(away, _state.Spool);
+        Assert.Equal(SpoolResult.Durable, await CommitAsync());
+        Assert.Single(SpoolScanner.Segments(_state.Spool));
+
+        async Task<SpoolResult> CommitAsync()
         {
             QueueId id = _state.Ids.Next();
             message.Begin(id);
             message.Append("x\r\n"u8);
-            Assert.Equal(expected, await message.CommitAsync(State.EnvelopeOf(id)));
-            if (expected == SpoolResult.Failed)
-                Directory.Move(away, _state.Spool);
+            return await message.CommitAsync(State.EnvelopeOf(id));
         }
-        Assert.Single(SpoolScanner.Segments(_state.Spool));
+    }
+
+    /// <summary>O_DIRECTORY of x64 is O_DIRECT on arm64: a spool could not be written there at all.</summary>
+    [Fact]
+    public void No_number_is_given_to_the_C_library_that_means_something_else_on_arm64()
+    {
+        int[] differ = [0x4000, 0x8000, 0x10000, 0x20000]; // O_DIRECTORY, O_NOFOLLOW, O_DIRECT, O_LARGEFILE change places (fcntl.h)
+        int[] ours = [.. typeof(Native).GetFields(BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic).Where(field => field.IsLiteral).Select(field => (int)field.GetRawConstantValue()!)];
+        Assert.NotEmpty(ours);
+        Assert.All(ours, number => Assert.DoesNotContain(differ, bit => (number & bit) != 0));
     }
 
     [Fact]
