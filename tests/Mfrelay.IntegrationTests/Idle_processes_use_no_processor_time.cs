@@ -8,7 +8,7 @@ public sealed class Idle_processes_use_no_processor_time
     public async Task After_they_had_something_to_do()
     {
         using var sink = new Sink();
-        // As in the packages: else the runtime's compiler, which takes its time to compile what ran before, is most of what is measured.
+        // Everything compiled once: else the runtime's compiler, which takes its time to compile again what ran before, is most of what is measured.
         await using var relay = new Relay(sink.EndPoint) { Environment = { ["DOTNET_TieredCompilation"] = "0" } };
         Daemon server = await relay.StartServerAsync();
         Daemon client = await relay.StartClientAsync();
