@@ -9,8 +9,12 @@ internal sealed class ConfigChecks(Settings settings, ConfigBinder binder, strin
     {
         CheckListeners();
         CheckMetrics();
-        CheckDuplicateMailServers();
-        CheckLoops();
+        // A port that was wrong has been reported, and the one that it has meanwhile was nobody's wish.
+        if (!errors.Exists(error => error.Key is "mail_server.port"))
+        {
+            CheckDuplicateMailServers();
+            CheckLoops();
+        }
         CheckMx();
         for (int i = 0; i < settings.MailServers.Count; i++)
         {

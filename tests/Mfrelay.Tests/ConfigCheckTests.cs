@@ -56,6 +56,13 @@ public sealed class ConfigCheckTests
         Assert.Contains($"this relay itself, which listens on {listener}: mail would loop", error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_port_that_is_wrong_is_not_taken_for_port_25_as_well()
+    {
+        string error = Assert.Single(ConfigDirectory.Errors(Config("0.0.0.0:25", "127.0.0.1") + "\nport = \"many\""));
+        Assert.Contains("mail_server.port: ", error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("127.0.0.1:25", "127.0.0.2")]
     [InlineData("127.0.0.1:2525", "127.0.0.1")]

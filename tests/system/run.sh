@@ -359,7 +359,7 @@ reboot() {
     local i before
     for i in 1 2 3; do ok "mail $i waits in the queue" sent "token-reboot-$i" to@example.com; done
     ok 'mfrelay queue shows three' within 10 queued 3
-    ok 'root exports them to where only root may write' box sh -c 'mfrelay queue export ~/mail && [ $(ls ~/mail/*.eml | wc -l) = 3 ] && rm -r ~/mail'
+    ok 'root exports them to where only root may write' box sh -c 'cd && mfrelay queue export mail && [ $(ls mail/*.eml | wc -l) = 3 ] && rm -r mail'
     ok 'and leaves the queue its owner' not box sh -c 'find /var/lib/mfrelay /run/mfrelay -not -user mfrelay -mindepth 1 | grep .'
     ok 'another user hears whose rights it takes' no_rights
     before=$(box cat /proc/sys/kernel/random/boot_id)
