@@ -100,8 +100,7 @@ internal sealed partial class QueueRunner
         var outcome = Outcome.Of(Stage.Connect, Failure.Unreachable, detail: delivery.LastReply.Length > 0 ? delivery.LastReply : null);
         bool told = await _postmaster.ReportAsync(
             message, Reports(delivery, message, DsnAction.Delayed, new EnhancedStatus(4, 4, 7), outcome));
-        DateTimeOffset next = RetrySchedule.Next(
-            Math.Max(delivery.Attempts, 1), Time.GetUtcNow(), ArrivalOf(delivery), isBounce: false, Settings.Client, _chance.NextDouble());
+        DateTimeOffset next = NextAttemptOf(delivery, delivery.Attempts, Time.GetUtcNow());
         EndAttempt(delivery, row => row with { Warned = told, NextAttempt = next });
     }
 

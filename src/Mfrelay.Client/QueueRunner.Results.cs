@@ -37,7 +37,7 @@ internal sealed partial class QueueRunner
             attempts += Array.Exists(verdicts, verdict => verdict.Disposition == Disposition.Deferred && verdict.CountsAsAttempt) ? 1 : 0;
             // failover = "next": the other mail servers of the route have their chance in the same attempt.
             if (host is null || Settings.Client.Failover != Failover.Next || !HasUnlisted(delivery))
-                next = RetrySchedule.Next(Math.Max(attempts, 1), now, ArrivalOf(delivery), delivery.ReversePath.Length == 0, Settings.Client, _chance.NextDouble());
+                next = NextAttemptOf(delivery, attempts, now);
         }
         LogAttempt(attempt, verdicts, next);
         int last = Array.FindIndex(verdicts, verdict => verdict.Disposition == Disposition.Deferred);
@@ -64,7 +64,7 @@ internal sealed partial class QueueRunner
         int attempts = delivery.Attempts + 1;
         if (now < ExpiryOf(delivery))
         {
-            DateTimeOffset next = RetrySchedule.Next(attempts, now, ArrivalOf(delivery), delivery.ReversePath.Length == 0, Settings.Client, _chance.NextDouble());
+            DateTimeOffset next = NextAttemptOf(delivery, attempts, now);
             EndAttempt(delivery, row => row with { Attempts = attempts, NextAttempt = next });
             return;
         }
@@ -253,6 +253,9 @@ internal sealed partial class QueueRunner
         lock (_gate)
             return _clock.SinceJumps(delivery.Arrival);
     }
+
+    private DateTimeOffset NextAttemptOf(Delivery delivery, int attempts, DateTimeOffset now) => RetrySchedule.Next(
+        Math.Max(attempts, 1), now, ArrivalOf(delivery), delivery.ReversePath.Length == 0, Settings.Client, _chance.NextDouble());
 
     private DateTimeOffset ExpiryOf(Delivery delivery) =>
         RetrySchedule.Expiry(ArrivalOf(delivery), delivery.ReversePath.Length == 0, Settings.Client);
