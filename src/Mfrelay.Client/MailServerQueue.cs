@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using Mfrelay.Core;
 
 namespace Mfrelay.Client;
@@ -15,14 +14,20 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     /// <summary>Of so many, one is a retry even when there is always new mail.</summary>
     private const int RetryEvery = 8;
 
-    // The channel only counts what is in the two queues, for idle workers to wait on.
-    private readonly Channel<bool> _due = Channel.CreateUnbounded<bool>();
     private readonly Queue<Delivery> _fresh = [];
     private readonly Queue<Delivery> _retries = [];
     private readonly SessionSettings _settings = SessionSettings.Of(runner.Settings, server);
     private readonly HashSet<Task> _workers = [];
+
+    /// <summary>Workers that wait for something to do. The last one to come is the first to go, so that the others' idle time runs.</summary>
+    private readonly List<IdleWorker> _waiting = [];
+
+    private bool _retired;
     private int _sessions;
+
+    /// <summary>Of the sessions, those that wait, and those that were woken and have not yet looked.</summary>
     private int _idle;
+
     private int _limit = int.MaxValue;
     private int _throughLimit;
     private int _taken;
@@ -67,7 +72,8 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         lock (_workers)
         {
             (delivery.Attempts == 0 ? _fresh : _retries).Enqueue(delivery);
-            _due.Writer.TryWrite(true);
+            if (_waiting.Count > 0)
+                Wake(_waiting[^1]);
             StartWorkers();
         }
     }
@@ -102,7 +108,12 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     /// <summary>The config changed: sessions end after the attempts that run. Returns what is due for it.</summary>
     public IEnumerable<Delivery> Retire()
     {
-        _due.Writer.TryComplete();
+        lock (_workers)
+        {
+            _retired = true;
+            while (_waiting.Count > 0)
+                Wake(_waiting[^1]);
+        }
         return TakeAll();
     }
 
@@ -135,7 +146,8 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private async Task WorkAsync()
     {
         var worker = new DeliveryWorker(Server, _settings, runner);
-        while (await WaitAsync())
+        using var idle = new IdleWorker(this, runner);
+        while (await WaitAsync(idle))
         {
             while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
                 await AttemptAsync(worker, delivery!);
@@ -179,35 +191,38 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         return wait > TimeSpan.Zero ? Task.Delay(wait, runner.Time, runner.Stopping) : Task.CompletedTask;
     }
 
-    /// <summary>False when the idle time is over or the runner stops: the worker ends, and the count of sessions knows it.</summary>
-    private async ValueTask<bool> WaitAsync()
+    /// <summary>False when the idle time is over, the config changed or the runner stops: the worker ends, and the count of sessions knows it.</summary>
+    private async ValueTask<bool> WaitAsync(IdleWorker worker)
     {
+        Task woken = Task.CompletedTask;
         lock (_workers)
         {
             if (Waiting > 0 && !runner.Stopping.IsCancellationRequested)
                 return true;
             _idle++;
+            if (!_retired && !runner.Stopping.IsCancellationRequested)
+            {
+                woken = worker.Wait(_settings.IdleTimeout);
+                _waiting.Add(worker);
+            }
         }
-        bool more = false;
-        try
-        {
-            using var limit = new CancellationTokenSource(_settings.IdleTimeout, runner.Time);
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, runner.Stopping);
-            more = await _due.Reader.WaitToReadAsync(either.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            // Idle for long enough.
-        }
+        await woken;
         lock (_workers)
         {
             _idle--;
-            more |= Waiting > 0;
+            bool more = Waiting > 0 || !(worker.IsOver || _retired);
             more &= !runner.Stopping.IsCancellationRequested;
             if (!more)
                 _sessions--;
             return more;
         }
+    }
+
+    /// <summary>Within the lock; a worker that does not wait is left alone.</summary>
+    private void Wake(IdleWorker worker)
+    {
+        if (_waiting.Remove(worker))
+            worker.Wake();
     }
 
     private bool TryTake(out Delivery? delivery)
@@ -218,11 +233,56 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
             bool retryFirst = _retries.Count > 0 && (_fresh.Count == 0 || ++_taken % RetryEvery == 0);
             if (!(retryFirst ? _retries : _fresh).TryDequeue(out delivery))
                 return false;
-            _due.Reader.TryRead(out _);
             hungry = Waiting == Capacity / 2;
         }
         if (hungry)
             runner.HasRoom();
         return true;
+    }
+
+    /// <summary>What a worker waits on while there is nothing to do for it.</summary>
+    private sealed class IdleWorker : IDisposable
+    {
+        private readonly Deadline _deadline;
+        private readonly CancellationTokenRegistration _stopping;
+        private TaskCompletionSource _woken = new();
+
+        public IdleWorker(MailServerQueue queue, QueueRunner runner)
+        {
+            _deadline = new Deadline(runner.Time, () => End(queue));
+            _stopping = runner.Stopping.UnsafeRegister(_ => End(queue), null);
+        }
+
+        /// <summary>It has waited for as long as a session may be idle, or the runner stops.</summary>
+        public bool IsOver { get; private set; }
+
+        public Task Wait(TimeSpan idleTimeout)
+        {
+            IsOver = false;
+            _woken = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            _deadline.Set(idleTimeout);
+            return _woken.Task;
+        }
+
+        public void Wake()
+        {
+            _deadline.Lift();
+            _woken.SetResult();
+        }
+
+        public void Dispose()
+        {
+            _deadline.Dispose();
+            _stopping.Dispose();
+        }
+
+        private void End(MailServerQueue queue)
+        {
+            lock (queue._workers)
+            {
+                IsOver = queue._waiting.Contains(this);
+                queue.Wake(this);
+            }
+        }
     }
 }

@@ -10,23 +10,32 @@ namespace Mfrelay.Client;
 /// One connection to one mail server, after EHLO: takes transactions one after the other until it is closed (RFC 5321 3.3). One caller at a time.
 /// Everything a transaction reuses lives here: buffers, deadline, what the mail server can do.
 /// </summary>
-internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, long maxSize, SessionSettings settings) : IDisposable
+internal sealed class OutboundSession : IDisposable
 {
     /// <summary>The envelope of some hundred recipients, or the whole of a small message.</summary>
     internal const int SendBufferSize = 16 * 1024;
 
     private const int ScratchSize = 4 * 1024;
 
+    private readonly Wire _wire;
     private readonly ReplyReader _replies = new();
-    private readonly CancellationTokenSource _deadline = new();
+    private readonly CancellationTokenSource _waiting = new();
+    private readonly Deadline _deadline;
     private CancellationToken _caller;
 
-    public SmtpCapabilities Capabilities { get; } = capabilities;
+    public OutboundSession(Wire wire, SmtpCapabilities capabilities, long maxSize, SessionSettings settings)
+    {
+        (_wire, Capabilities, MaxSize, Settings) = (wire, capabilities, maxSize, settings);
+        (RemoteAddress, TlsVersion) = (wire.RemoteEndPoint?.ToString() ?? "", wire.TlsVersion);
+        _deadline = new Deadline(TimeProvider.System, StopWaiting);
+    }
+
+    public SmtpCapabilities Capabilities { get; }
 
     /// <summary>The SIZE that the mail server announced, in octets; 0: none or no limit (RFC 1870 4).</summary>
-    public long MaxSize { get; } = maxSize;
+    public long MaxSize { get; }
 
-    public SessionSettings Settings { get; } = settings;
+    public SessionSettings Settings { get; }
 
     /// <summary>Transactions begun, so that a caller can end a session after so many.</summary>
     public int Transactions { get; private set; }
@@ -34,10 +43,10 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
     public bool IsClosed { get; private set; }
 
     /// <summary>"192.0.2.1:25", the address that answered.</summary>
-    public string RemoteAddress { get; } = wire.RemoteEndPoint?.ToString() ?? "";
+    public string RemoteAddress { get; }
 
     /// <summary>"TLSv1.3"; empty in the clear.</summary>
-    public string TlsVersion { get; } = wire.TlsVersion;
+    public string TlsVersion { get; }
 
     internal byte[] SendBuffer { get; private set; } = ArrayPool<byte>.Shared.Rent(SendBufferSize);
 
@@ -53,7 +62,7 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
     /// <summary>
     /// Whether a transaction can be tried on an idle session: no closed connection and no 421 waits on it. Costs a system call, no round trip.
     /// </summary>
-    public bool IsUsable() => !IsClosed && !OutOfStep && !wire.HasNews;
+    public bool IsUsable() => !IsClosed && !OutOfStep && !_wire.HasNews;
 
     internal bool Has(SmtpCapabilities capability) => Capabilities.HasFlag(capability);
 
@@ -80,8 +89,9 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
         {
             await registration.DisposeAsync();
             _caller = CancellationToken.None;
-            // A deadline that has passed cannot be set again; a peer that talks out of turn cannot be trusted to pair replies with commands.
-            if (!finished || IsClosed || OutOfStep || !_deadline.TryReset())
+            // What has once been cancelled stays so; a peer that talks out of turn cannot be trusted to pair replies with commands.
+            _deadline.Lift();
+            if (!finished || IsClosed || OutOfStep || _deadline.HasRung || _waiting.IsCancellationRequested)
                 Close();
         }
         return new TransactionResult(transaction.Outcomes, !IsClosed);
@@ -105,6 +115,7 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
     {
         Close();
         _deadline.Dispose();
+        _waiting.Dispose();
         _replies.Dispose();
         (byte[] buffer, byte[] scratch) = (SendBuffer, Scratch);
         SendBuffer = Scratch = [];
@@ -120,7 +131,7 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
         if (IsClosed)
             return;
         IsClosed = true;
-        wire.Dispose();
+        _wire.Dispose();
     }
 
     /// <summary>Sends bytes; None when the kernel has taken all of them.</summary>
@@ -129,8 +140,8 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
     {
         try
         {
-            _deadline.CancelAfter(timeout);
-            await wire.WriteAsync(bytes, _deadline.Token);
+            _deadline.Set(timeout);
+            await _wire.WriteAsync(bytes, _waiting.Token);
             return Failure.None;
         }
         catch (Exception e) when (IsBroken(e))
@@ -164,9 +175,9 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
             try
             {
                 if (!armed)
-                    _deadline.CancelAfter(timeout);
+                    _deadline.Set(timeout);
                 armed = true;
-                int count = await wire.ReadAsync(room, _deadline.Token);
+                int count = await _wire.ReadAsync(room, _waiting.Token);
                 if (count == 0)
                     return new Answer(0, null, Failure.Closed);
                 _replies.Received(count);
@@ -185,7 +196,17 @@ internal sealed class OutboundSession(Wire wire, SmtpCapabilities capabilities, 
         : _caller.IsCancellationRequested ? Failure.Cancelled
         : Failure.TimedOut;
 
-    private void StopWaiting() => _deadline.Cancel();
+    private void StopWaiting()
+    {
+        try
+        {
+            _waiting.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // The deadline passed while the session was closed.
+        }
+    }
 }
 
 /// <summary>A reply, or why there is none.</summary>

@@ -8,9 +8,14 @@ namespace Mfrelay.Core;
 /// <summary>One line on its way to a file, as UTF-8 in a buffer of the pool: JSON field by field, or CSV cell by cell.</summary>
 internal ref struct EventLine
 {
-    /// <summary>As an event is written: "2026-11-24T20:40:01.123+09:00", always so many octets.</summary>
-    public const string TimeFormat = "yyyy-MM-ddTHH:mm:ss.fffzzz";
+    /// <summary>Octets of a time: "2026-11-24T20:40:01.123+09:00".</summary>
     public const int TimeLength = 29;
+
+    private const int RoundTripLength = 33;
+    private const int OffsetLength = 6;
+
+    /// <summary>Octets that a number of seconds takes at most.</summary>
+    public const int MaxSeconds = 24;
 
     /// <summary>Letters of any language stay readable; quotes, and whatever could command a terminal or end a line, do not.</summary>
     public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
@@ -31,10 +36,13 @@ internal ref struct EventLine
         Length += text.Length;
     }
 
+    /// <summary>By way of the format "O", which has four places more and takes half the time of one of our own.</summary>
     public void Time(DateTimeOffset time)
     {
-        time.TryFormat(Room(TimeLength), out int length, TimeFormat, CultureInfo.InvariantCulture);
-        Length += length;
+        Span<byte> text = Room(RoundTripLength);
+        time.TryFormat(text, out _, "O", CultureInfo.InvariantCulture);
+        text[(RoundTripLength - OffsetLength)..RoundTripLength].CopyTo(text[(TimeLength - OffsetLength)..]);
+        Length += TimeLength;
     }
 
     public void Number(long number)
@@ -100,9 +108,17 @@ internal ref struct EventLine
     public void Field(ReadOnlySpan<byte> name, TimeSpan span)
     {
         Name(name);
-        double seconds = Math.Max(0, span.TotalSeconds);
-        seconds.TryFormat(Room(32), out int length, "0.000", CultureInfo.InvariantCulture);
-        Length += length;
+        Length += WriteSeconds(span > TimeSpan.Zero ? span : TimeSpan.Zero, Room(MaxSeconds));
+    }
+
+    /// <summary>"0.012", "-86400.000": with three places, like the format "0.000" of a number, which takes ten times as long.</summary>
+    /// <returns>How many octets, at most <see cref="MaxSeconds"/>.</returns>
+    public static int WriteSeconds(TimeSpan span, Span<byte> text)
+    {
+        long milliseconds = (Math.Abs(span.Ticks) + (TimeSpan.TicksPerMillisecond / 2)) / TimeSpan.TicksPerMillisecond;
+        string sign = span < TimeSpan.Zero && milliseconds > 0 ? "-" : "";
+        System.Text.Unicode.Utf8.TryWrite(text, CultureInfo.InvariantCulture, $"{sign}{milliseconds / 1000}.{milliseconds % 1000:D3}", out int length);
+        return length;
     }
 
     /// <summary>

@@ -50,7 +50,18 @@ public sealed class LogEvent
     public string Format(Language language, ReadOnlySpan<object?> values)
     {
         string line = string.Format(CultureInfo.InvariantCulture, language == Language.Ja ? _japanese : _english, values);
-        return line.AsSpan().ContainsAny(LineEnds) ? line.ReplaceLineEndings(" ") : line;
+        return HasLineEnd(values) ? line.ReplaceLineEndings(" ") : line;
+    }
+
+    /// <summary>Looks at the values alone, since no text of ours has one: that is quick for ASCII, and the Japanese texts are not.</summary>
+    private static bool HasLineEnd(ReadOnlySpan<object?> values)
+    {
+        foreach (object? value in values)
+        {
+            if (value is string text ? text.AsSpan().ContainsAny(LineEnds) : value is not (null or int or long or QueueId))
+                return true;
+        }
+        return false;
     }
 
     private CompositeFormat Compile(string text)

@@ -269,6 +269,11 @@ public sealed class MailLog : IDisposable
         _logger.Log(entry);
     }
 
-    private static string Seconds(TimeSpan span) => span.TotalSeconds.ToString("0.000", CultureInfo.InvariantCulture);
+    private static string Seconds(TimeSpan span)
+    {
+        Span<byte> text = stackalloc byte[EventLine.MaxSeconds];
+        return Encoding.ASCII.GetString(text[..EventLine.WriteSeconds(span, text)]);
+    }
+
     private static string Time(DateTimeOffset time) => time.ToLocalTime().ToString("yyyy-MM-ddTHH:mm:sszzz", CultureInfo.InvariantCulture);
 }

@@ -21,7 +21,7 @@ internal sealed partial class SmtpConnection : IDisposable
     private string _client;
     private readonly SmtpSession _session;
     private readonly IncomingMessage _message;
-    private readonly ITimer _timer;
+    private readonly Deadline _deadline;
     private readonly DateTimeOffset _connected;
     private ReadOnlySequence<byte> _input;
     private int _unsent;
@@ -44,7 +44,7 @@ internal sealed partial class SmtpConnection : IDisposable
         _session.HasRoom = HasRoom;
         _connected = services.Time.GetUtcNow();
         _message = services.Queue.Spool.NewMessage();
-        _timer = services.Time.CreateTimer(static connection => ((SmtpConnection)connection!).TimeOut(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _deadline = new Deadline(services.Time, TimeOut);
     }
 
     /// <summary>The client is gone, or has not taken its replies in time.</summary>
@@ -123,7 +123,7 @@ internal sealed partial class SmtpConnection : IDisposable
     public void Dispose()
     {
         _record?.Leave();
-        _timer.Dispose();
+        _deadline.Dispose();
         _message.Dispose();
     }
 
@@ -251,11 +251,11 @@ internal sealed partial class SmtpConnection : IDisposable
             {
                 // A reply to a command, even with half of the next one behind it, is sent before the wait (RFC 2920 3.2).
                 if (await FlushAsync())
-                    _timer.Change(timeout > TimeSpan.Zero ? timeout : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
+                    _deadline.Set(timeout);
                 else
                     _pipe.Input.CancelPendingRead();
                 result = await reading;
-                _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+                _deadline.Lift();
             }
             _input = result.Buffer;
             if (_timedOut || _cannotSend)
@@ -298,9 +298,9 @@ internal sealed partial class SmtpConnection : IDisposable
             return !_cannotSend;
         }
         _isFlushing = true;
-        _timer.Change(Limits.CommandTimeout, Timeout.InfiniteTimeSpan);
+        _deadline.Set(Limits.CommandTimeout);
         FlushResult result = await flushing;
-        _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _deadline.Lift();
         _isFlushing = false;
         _cannotSend = result.IsCompleted || result.IsCanceled;
         return !_cannotSend;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Mfrelay.Core;
@@ -41,6 +42,34 @@ public sealed class EventLogTests : IDisposable
             "2026-11-24T12:00:00.000+00:00,0000000000007,2026-11-24T11:58:58.500+00:00,example.com,192.0.2.1,a@example.org,b@example.com,192.0.2.9,25,\"250 2.0.0 Ok, thanks\",final dot,30,<id@example.org>\r\n",
             Text("access-client-20261124.csv"));
         Assert.False(File.Exists(Path.Join(Folder, "access-server-20261124.csv")));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(4_999)]
+    [InlineData(5_000)]
+    [InlineData(12_340_000)]
+    [InlineData(599_999_999)]
+    [InlineData(-1)]
+    [InlineData(-864_000_000_000)]
+    [InlineData(long.MaxValue / 2)]
+    public void Seconds_have_three_places(long ticks)
+    {
+        Span<byte> text = stackalloc byte[EventLine.MaxSeconds];
+        int length = EventLine.WriteSeconds(new TimeSpan(ticks), text);
+        Assert.Equal(Math.Round(ticks / 1e7m, 3, MidpointRounding.AwayFromZero).ToString("0.000", CultureInfo.InvariantCulture), Encoding.ASCII.GetString(text[..length]));
+    }
+
+    [Theory]
+    [InlineData("2026-11-24T12:00:00.123+09:00")]
+    [InlineData("0001-01-01T23:59:59.999-11:30")]
+    [InlineData("9999-12-31T00:00:00.000+00:00")]
+    public void A_time_has_its_milliseconds_and_its_offset(string expected)
+    {
+        var line = new EventLine();
+        line.Time(DateTimeOffset.Parse(expected, CultureInfo.InvariantCulture).AddTicks(4567));
+        Assert.Equal(expected, Encoding.ASCII.GetString(line.Bytes, 0, line.Length));
+        Assert.Equal(expected.Length, EventLine.TimeLength);
     }
 
     [Fact]

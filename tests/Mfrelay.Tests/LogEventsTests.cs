@@ -42,6 +42,30 @@ public sealed partial class LogEventsTests
             lines);
     }
 
+    [Theory]
+    [InlineData("a\r\nWARN_a301 b")]
+    [InlineData("a\nb")]
+    [InlineData("メール\u2028b")]
+    [InlineData("a\u0085b")]
+    public void A_value_with_a_line_end_does_not_make_a_line_two(string value)
+    {
+        foreach (object of in new object[] { value, new IOException(value) })
+        {
+            string line = LogEvents.Unexpected.Format(Language.Ja, ["there", of]);
+            Assert.Contains('b', line);
+            Assert.Equal(line.ReplaceLineEndings(" "), line);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Codes))]
+    public void No_text_of_ours_has_a_line_end(string code)
+    {
+        LogEvent what = Named(code);
+        Assert.Equal(what.Japanese.ReplaceLineEndings(" "), what.Japanese);
+        Assert.Equal(what.English.ReplaceLineEndings(" "), what.English);
+    }
+
     [Fact]
     public void B04_EveryCodeIsUnique() => Assert.Equal(All.Length, All.Select(what => what.Code).Distinct(StringComparer.Ordinal).Count());
 
