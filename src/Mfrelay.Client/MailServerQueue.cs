@@ -202,7 +202,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
             _idle++;
             if (!_retired && !runner.Stopping.IsCancellationRequested)
             {
-                woken = worker.Wait(_settings.IdleTimeout);
+                woken = worker.WaitAsync(_settings.IdleTimeout);
                 _waiting.Add(worker);
             }
         }
@@ -256,7 +256,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         /// <summary>It has waited for as long as a session may be idle, or the runner stops.</summary>
         public bool IsOver { get; private set; }
 
-        public Task Wait(TimeSpan idleTimeout)
+        public Task WaitAsync(TimeSpan idleTimeout)
         {
             IsOver = false;
             _woken = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

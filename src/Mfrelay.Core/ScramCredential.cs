@@ -19,7 +19,7 @@ public sealed record ScramCredential(int Iterations, byte[] Salt, byte[] StoredK
     public const int LeastIterations = 4096; // RFC 7677 4
     public const int MostIterations = 2_000_000;
 
-    private const int SaltLength = 16;
+    internal const int SaltLength = 16;
 
     public static ScramCredential Of(ReadOnlySpan<byte> password, int iterations = DefaultIterations) =>
         Of(password, RandomNumberGenerator.GetBytes(SaltLength), iterations);

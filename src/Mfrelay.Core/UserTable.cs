@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Security.Cryptography;
 
 namespace Mfrelay.Core;
 
@@ -12,11 +13,18 @@ public sealed class UserTable
 
     private const UnixFileMode Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
+    /// <summary>A comment to earlier versions.</summary>
+    private const string KeyLine = "#salts ";
+
+    private static readonly byte[] KeyOfProcess = RandomNumberGenerator.GetBytes(32);
+
     private readonly FrozenDictionary<string, ScramCredential> _users;
+    private readonly byte[] _saltKey;
 
-    private UserTable(IEnumerable<KeyValuePair<string, ScramCredential>> users) => _users = users.ToFrozenDictionary(StringComparer.Ordinal);
+    private UserTable(IEnumerable<KeyValuePair<string, ScramCredential>> users, byte[] saltKey) =>
+        (_users, _saltKey) = (users.ToFrozenDictionary(StringComparer.Ordinal), saltKey);
 
-    public static UserTable Empty { get; } = new([]);
+    public static UserTable Empty { get; } = new([], KeyOfProcess);
 
     public IEnumerable<string> Names => _users.Keys.Order(StringComparer.Ordinal);
 
@@ -25,6 +33,12 @@ public sealed class UserTable
 
     public ScramCredential? Find(string name) => _users.GetValueOrDefault(name);
 
+    /// <summary>
+    /// The salt of a name that does not exist. It stays what it is from one try to the next, and from one process and one machine to the next where
+    /// they have the same file: a salt that changes would give away that there is no such user.
+    /// </summary>
+    public byte[] SaltOf(string name) => HMACSHA256.HashData(_saltKey, System.Text.Encoding.UTF8.GetBytes(name))[..ScramCredential.SaltLength];
+
     /// <summary>Printable ASCII without blank and colon, and without what SCRAM would escape (RFC 5802 5.1).</summary>
     public static bool IsName(string name) => name.Length is > 0 and <= MaxName && !name.StartsWith('#') && name.All(c => c is > ' ' and < (char)127 and not (':' or ',' or '='));
 
@@ -32,10 +46,12 @@ public sealed class UserTable
     public static UserTable Parse(string text)
     {
         var users = new Dictionary<string, ScramCredential>(StringComparer.Ordinal);
+        byte[] saltKey = KeyOfProcess;
         int number = 0;
         foreach (string line in text.Split('\n'))
         {
             number++;
+            saltKey = SaltKeyIn(line) ?? saltKey;
             if (string.IsNullOrWhiteSpace(line) || line.StartsWith('#'))
                 continue;
             int colon = line.IndexOf(':', StringComparison.Ordinal);
@@ -45,19 +61,28 @@ public sealed class UserTable
             if (!users.TryAdd(line[..colon], credential))
                 throw new FormatException($"line {number}: this user is there twice");
         }
-        return new UserTable(users);
+        return new UserTable(users, saltKey);
+    }
+
+    /// <summary>Null for any other line, and for one that somebody has changed: a comment cannot be wrong.</summary>
+    private static byte[]? SaltKeyIn(string line)
+    {
+        byte[] key = new byte[KeyOfProcess.Length];
+        return line.StartsWith(KeyLine, StringComparison.Ordinal)
+            && Convert.TryFromBase64String(line[KeyLine.Length..].TrimEnd(), key, out int length) && length == key.Length ? key : null;
     }
 
     public UserTable With(string name, ScramCredential credential) =>
-        new(_users.Where(user => !string.Equals(user.Key, name, StringComparison.Ordinal)).Append(new(name, credential)));
+        new(_users.Where(user => !string.Equals(user.Key, name, StringComparison.Ordinal)).Append(new(name, credential)), _saltKey);
 
-    public UserTable Without(string name) => new(_users.Where(user => !string.Equals(user.Key, name, StringComparison.Ordinal)));
+    public UserTable Without(string name) => new(_users.Where(user => !string.Equals(user.Key, name, StringComparison.Ordinal)), _saltKey);
 
     /// <summary>Replaces the file in one step, so that no reader sees half of it. A new one is for its owner alone; an old one keeps its rights.</summary>
     /// <param name="beforeReplacing">What is to be done with the new file before anybody sees it.</param>
     public void Save(string path, Action<string>? beforeReplacing = null)
     {
         string text = "# Users of mf-smtp-server, made by \"mfrelay user\".\n"
+            + $"{KeyLine}{Convert.ToBase64String(_saltKey)}\n"
             + string.Concat(_users.OrderBy(user => user.Key, StringComparer.Ordinal).Select(user => $"{user.Key}:{user.Value.Text()}\n"));
         UnixFileMode mode = File.Exists(path) ? File.GetUnixFileMode(path) : Mode;
         string next = $"{path}.new";

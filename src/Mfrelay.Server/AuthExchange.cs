@@ -24,8 +24,6 @@ internal sealed class AuthExchange(string mechanism, UserTable users, Func<strin
     public const string Plain = "PLAIN";
     public const string Login = "LOGIN";
 
-    // Of the process: salts of names that do not exist must not change from one try to the next.
-    private static readonly byte[] FakeSaltKey = RandomNumberGenerator.GetBytes(32);
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     private int _received;
@@ -68,8 +66,7 @@ internal sealed class AuthExchange(string mechanism, UserTable users, Func<strin
     {
         if (users.Find(name) is { } found)
             return found;
-        byte[] salt = HMACSHA256.HashData(FakeSaltKey, Encoding.UTF8.GetBytes(name));
-        return new ScramCredential(users.UsualIterations, salt[..16], RandomNumberGenerator.GetBytes(32), RandomNumberGenerator.GetBytes(32));
+        return new ScramCredential(users.UsualIterations, users.SaltOf(name), RandomNumberGenerator.GetBytes(32), RandomNumberGenerator.GetBytes(32));
     }
 
     // [authzid] NUL authcid NUL passwd: acting for somebody else is not offered.

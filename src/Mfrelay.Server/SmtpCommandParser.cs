@@ -65,8 +65,9 @@ internal static class SmtpCommandParser
 
     private static Verb VerbOf(ReadOnlySpan<byte> word)
     {
+        // Another protocol, or mail data of a client that did not wait for 354.
         if (word.Length > 0 && !char.IsAsciiLetter((char)word[0]))
-            return IsBinary(word[0]) ? Verb.NotSmtp : Verb.Unknown;
+            return word[0] is (byte)'\t' or (byte)'\r' or (byte)'\n' ? Verb.Unknown : Verb.NotSmtp;
         Span<byte> upper = stackalloc byte[8];
         if (word.Length is < 3 or > 8)
             return Verb.Unknown;

@@ -51,6 +51,7 @@ public class LogBenchmarks : IDisposable
         _log?.Dispose();
         _journal.Dispose();
         _scratch.Dispose();
+        GC.SuppressFinalize(this);
     }
 
     private void Empty()

@@ -134,7 +134,7 @@ internal static class CommandTarget
         string text = Encoding.Latin1.GetString(line);
         string word = text.Split(' ')[0];
         Verb expected = Verbs.GetValueOrDefault(word.All(char.IsAscii) ? word.ToUpperInvariant() : word);
-        if (word.Length > 0 && (word[0] is (< ' ' and not ('\t' or '\r' or '\n')) or > '~'))
+        if (word.Length > 0 && !char.IsAsciiLetter(word[0]) && word[0] is not ('\t' or '\r' or '\n'))
             expected = Verb.NotSmtp;
         Oracle.Holds(command.Verb == expected, "the verb is the word before the first blank");
         Oracle.Holds(Encoding.Latin1.GetString(command.Argument) == (text.Length > word.Length ? text[word.Length..].Trim(' ') : ""), "the argument is what follows");

@@ -56,6 +56,32 @@ public sealed class AuthExchangeTests
     }
 
     [Fact]
+    public void A_name_that_does_not_exist_keeps_its_salt_over_a_restart_and_a_change_of_users()
+    {
+        using var directory = new TestDirectory();
+        string path = Path.Combine(directory.Path, "users");
+        Users.Save(path);
+        string[] lines = File.ReadAllLines(path);
+        string key = Assert.Single(lines, line => line.StartsWith("#salts ", StringComparison.Ordinal));
+        // As another process would have made it.
+        File.WriteAllLines(path, lines.Select(line => line == key ? $"#salts {Convert.ToBase64String(new byte[32])}" : line));
+        UserTable read = UserTable.Parse(File.ReadAllText(path));
+        byte[] salt = read.SaltOf("nobody");
+        Assert.NotEqual(Users.SaltOf("nobody"), salt);
+        Assert.Equal(read.Find("user")!.Salt.Length, salt.Length);
+
+        read.With("b", ScramCredential.Of("secret"u8, 5000)).Without("user").Save(path);
+        Assert.Equal(salt, UserTable.Parse(File.ReadAllText(path)).SaltOf("nobody"));
+    }
+
+    [Theory]
+    [InlineData("#salts")]
+    [InlineData("#salts AAAA")]
+    [InlineData("#salts !")]
+    public void A_file_of_users_without_a_key_of_salts_has_that_of_the_process(string line) =>
+        Assert.Equal(UserTable.Empty.SaltOf("nobody"), UserTable.Parse(line + "\n").SaltOf("nobody"));
+
+    [Fact]
     public void A_file_of_users_comes_back_as_it_was_and_is_for_its_owner_alone()
     {
         using var directory = new TestDirectory();

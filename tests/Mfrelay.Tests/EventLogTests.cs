@@ -69,7 +69,7 @@ public sealed class EventLogTests : IDisposable
         var line = new EventLine();
         line.Time(DateTimeOffset.Parse(expected, CultureInfo.InvariantCulture).AddTicks(4567));
         Assert.Equal(expected, Encoding.ASCII.GetString(line.Bytes, 0, line.Length));
-        Assert.Equal(expected.Length, EventLine.TimeLength);
+        Assert.Equal(EventLine.TimeLength, expected.Length);
     }
 
     [Fact]
