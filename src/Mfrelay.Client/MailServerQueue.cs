@@ -218,11 +218,13 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         }
     }
 
-    /// <summary>Within the lock; a worker that does not wait is left alone.</summary>
-    private void Wake(IdleWorker worker)
+    /// <summary>Within the lock. False for a worker that does not wait: it is left alone.</summary>
+    private bool Wake(IdleWorker worker)
     {
-        if (_waiting.Remove(worker))
-            worker.Wake();
+        if (!_waiting.Remove(worker))
+            return false;
+        worker.Wake();
+        return true;
     }
 
     private bool TryTake(out Delivery? delivery)
@@ -279,10 +281,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         private void End(MailServerQueue queue)
         {
             lock (queue._workers)
-            {
-                IsOver = queue._waiting.Contains(this);
-                queue.Wake(this);
-            }
+                IsOver = queue.Wake(this);
         }
     }
 }
