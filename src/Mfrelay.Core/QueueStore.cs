@@ -6,14 +6,14 @@ namespace Mfrelay.Core;
 /// <summary>
 /// mfrelay.db as this process sees it. All work goes through one thread (a LiteDB transaction belongs to a thread), which takes the
 /// lease, opens the engine, does what has gathered in one transaction, and lets go as soon as nothing waits or another process wants in.
-/// LiteDB's Commit returns before the pages are written, and a power cut may damage the file: neither matters, because the spool and the
-/// done journal are the truth. A database that is missing, broken or an older copy is moved aside and made again from them.
+/// Nothing of it is synced, and a power cut may damage the file: that does not matter, because the spool and the done journal are the
+/// truth. A database that is missing, broken or an older copy is moved aside and made again from them.
 /// </summary>
 public sealed class QueueStore : IDisposable
 {
     private static readonly TimeSpan FullDiskPause = TimeSpan.FromSeconds(1);
 
-    /// <summary>LiteDB writes in the background and swallows what fails there, so it is not let near the end of the room.</summary>
+    /// <summary>The last of the room is for the done journal, and for LiteDB to copy its log to the file.</summary>
     private const long RoomToChange = 8 * 1024 * 1024;
 
     private readonly StateDirectory _directory;
@@ -26,6 +26,12 @@ public sealed class QueueStore : IDisposable
     private readonly Intake<Work> _intake = new();
     private readonly List<Stream> _open = [];
     private bool _full;
+
+    /// <summary>False in the turn after one whose pages could not be written, though there seemed to be room (a quota).</summary>
+    private bool _mayChange = true;
+
+    /// <summary>Rows that the transaction in progress has taken from the spool.</summary>
+    private int _caughtUp;
 
     /// <summary>As this process left the table with its last turn.</summary>
     private DatabaseState _lastState;
@@ -94,6 +100,7 @@ public sealed class QueueStore : IDisposable
     private void TakeTurns(List<Work> batch)
     {
         bool madeAgain = false;
+        _mayChange = true;
         while (batch.Count > 0)
         {
             List<Work> parked = [];
@@ -105,10 +112,13 @@ public sealed class QueueStore : IDisposable
             }
             catch (Exception e) when (SpoolWriter.Passes(e) && !_intake.IsStopping)
             {
-                // The spool has every message; the table catches up when there is room again.
+                // The spool has every message; the table catches up when there is room again. A change was refused that should have had room:
+                // who only reads gets a turn at once.
                 if (!_full)
                     _log.StoreHasNoRoom(_directory.Database, e.Message);
-                wait = _full = true;
+                (wait, _mayChange, _full) = (!_mayChange, false, true);
+                batch = [.. parked, .. batch];
+                parked.Clear();
             }
             catch (BrokenTableException e) when (!madeAgain && TryMoveAside(e))
             {
@@ -130,6 +140,7 @@ public sealed class QueueStore : IDisposable
                 Task.Delay(FullDiskPause, _time).Wait();
 #pragma warning restore VSTHRD002
                 batch = [.. parked, .. batch, .. _intake.Take([], out _)];
+                _mayChange = true;
             }
         }
     }
@@ -176,10 +187,11 @@ public sealed class QueueStore : IDisposable
         // LiteDB would lay the log of a lost database over a new one.
         if (!File.Exists(_directory.Database) && new FileInfo(LogFile) is { Exists: true, Length: > 0 })
             File.Move(LogFile, FreeName(LogFile));
+        CheckedPages data = OpenFile(_directory.Database, isLog: false);
         // LiteDB takes a file without a whole page for a new one and overwrites it.
-        if (new FileInfo(_directory.Database) is { Exists: true, Length: > 0 and < CheckedPages.PageSize } file)
-            throw new BrokenTableException($"it has {file.Length} octets");
-        return new LiteDatabase(new LiteEngine(new EngineSettings { DataStream = OpenFile(_directory.Database, isLog: false), LogStream = OpenFile(LogFile, isLog: true) }));
+        if (data.Length is > 0 and < CheckedPages.PageSize)
+            throw new BrokenTableException($"it has {data.Length} octets");
+        return new LiteDatabase(new LiteEngine(new EngineSettings { DataStream = data, LogStream = OpenFile(LogFile, isLog: true) }));
     }
 
     private CheckedPages OpenFile(string path, bool isLog)
@@ -302,9 +314,7 @@ public sealed class QueueStore : IDisposable
     /// <summary>Lets a work item bring the table up to the spool, within its own transaction.</summary>
     public void CatchUp(SpoolOwner owner, QueueTable table)
     {
-        int count = new SpoolIndexer(_directory.Spool, owner, _routes(), _log).CatchUp(act => act(table));
-        if (count > 0)
-            _log.TableCaughtUp(_directory.Database, count);
+        _caughtUp += new SpoolIndexer(_directory.Spool, owner, _routes(), _log).CatchUp(act => act(table));
     }
 
     /// <summary>A database without a table, whatever the reason, is filled from the spool before anybody reads it.</summary>
@@ -326,9 +336,12 @@ public sealed class QueueStore : IDisposable
         {
             var table = new QueueTable(database, newGeneration, EnsureRoom);
             DatabaseState before = table.State;
+            _caughtUp = 0;
             act(table);
             table.SaveMeta();
             FromLiteDb(database.Commit);
+            if (_caughtUp > 0)
+                _log.TableCaughtUp(_directory.Database, _caughtUp);
             return table.State == before ? null : table.State;
         }
         catch (Exception e) when (BrokenTableException.IsBroken(e))
@@ -341,6 +354,8 @@ public sealed class QueueStore : IDisposable
 
     private void EnsureRoom()
     {
+        if (!_mayChange)
+            throw new NoRoomException("a page could not be written");
         if (_directory.Room() < RoomToChange) // not when it cannot be told: then the write will tell
             throw new NoRoomException($"less than {RoomToChange >> 20} MiB are free");
     }

@@ -125,4 +125,44 @@ public sealed class A_full_disk_refuses_mail_until_there_is_room
         await relay.StartClientAsync();
         await sink.WaitForAsync(1);
     }
+
+    /// <summary>Only the database has no room, and the look before a change, at the state directory, does not see it.</summary>
+    [Fact]
+    public async Task And_a_page_of_the_database_that_cannot_be_written_holds_up_nobody()
+    {
+        await using Tmpfs small = await Tmpfs.MountAsync("size=1m");
+        using var sink = new Sink(started: false);
+        await using var relay = new Relay(sink.EndPoint);
+        Directory.CreateDirectory(relay.StateDirectory);
+        foreach (string file in (string[])[relay.Database, relay.DatabaseLog])
+        {
+            string elsewhere = Path.Join(small.Root, Path.GetFileName(file));
+            Files.Write(elsewhere, "");
+            File.CreateSymbolicLink(file, elsewhere);
+        }
+        Daemon server = await relay.StartServerAsync();
+        Daemon client = await relay.StartClientAsync();
+        await relay.SendAsync("before");
+        await client.WaitForLineAsync("INFO_b103");
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
+
+        string ballast = Path.Join(small.Root, "ballast");
+        Files.Fill(ballast);
+        Files.Cut(ballast, 4096); // half a page can be written
+        for (int i = 0; i < 5; i++)
+            await relay.SendAsync($"without a row {i}");
+        await server.WaitForLineAsync("WARN_c305");
+        sink.Start();
+        await sink.WaitForAsync(1);
+        Assert.Equal(0, await server.StopAsync(5));
+        Assert.Equal(0, await client.StopAsync(5));
+
+        File.Delete(ballast);
+        server = await relay.StartServerAsync();
+        client = await relay.StartClientAsync();
+        await sink.WaitForAsync(6);
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
+        Assert.Equal(6, sink.Mail.Count);
+        Assert.Equal(0, server.Count("broken") + client.Count("broken"));
+    }
 }

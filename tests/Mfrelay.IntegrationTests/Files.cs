@@ -30,4 +30,11 @@ internal static class Files
             // Full.
         }
     }
+
+    /// <summary>Takes octets off its end.</summary>
+    public static void Cut(string path, int count)
+    {
+        using FileStream file = File.OpenWrite(path);
+        file.SetLength(file.Length - count);
+    }
 }

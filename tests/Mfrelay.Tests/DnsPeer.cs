@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -24,7 +25,7 @@ internal sealed class DnsPeer : IDisposable
     public IPEndPoint Address => (IPEndPoint)_socket.Client.LocalEndPoint!;
 
     /// <summary>"MX b.example", in their order.</summary>
-    public List<string> Questions { get; } = [];
+    public ConcurrentQueue<string> Questions { get; } = [];
 
     public void Dispose()
     {
@@ -56,8 +57,7 @@ internal sealed class DnsPeer : IDisposable
             labels.Add(Encoding.ASCII.GetString(query, at + 1, query[at]));
         string name = string.Join('.', labels).ToLowerInvariant();
         string type = BinaryPrimitives.ReadUInt16BigEndian(query.AsSpan(at + 1)) switch { 1 => "A", 15 => "MX", 28 => "AAAA", _ => "?" };
-        lock (Questions)
-            Questions.Add($"{type} {name}");
+        Questions.Enqueue($"{type} {name}");
         string[][] own = [.. _zone.Where(line => line[0] == name)];
         if (own.Any(line => line[1] == "SILENT"))
             return null;

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
@@ -45,7 +46,7 @@ internal sealed class TlsPeer : IAsyncDisposable
     public string AuthMechanisms { get; init; } = "PLAIN LOGIN CRAM-MD5 XOAUTH2";
 
     /// <summary>Each line with "tls " before it when it came under TLS.</summary>
-    public List<string> Lines { get; } = [];
+    public ConcurrentQueue<string> Lines { get; } = [];
 
     public string? ClientCertificate { get; private set; }
 
@@ -87,8 +88,7 @@ internal sealed class TlsPeer : IAsyncDisposable
         while (await ReadLineAsync(stream) is { } line)
         {
             bool tls = stream is SslStream;
-            lock (Lines)
-                Lines.Add((tls ? "tls " : "") + line);
+            Lines.Enqueue((tls ? "tls " : "") + line);
             if (line.StartsWith("EHLO", StringComparison.Ordinal))
                 await SayAsync(stream, $"250-peer.example\r\n{(tls ? "" : "250-STARTTLS\r\n")}250 AUTH {AuthMechanisms}");
             else if (line.Equals("STARTTLS", StringComparison.Ordinal))
