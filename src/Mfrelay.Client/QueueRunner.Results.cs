@@ -285,7 +285,7 @@ internal sealed partial class QueueRunner
 
     /// <summary>Many of these share a turn of the lease. What is lost of them in a crash, the done journal makes good.</summary>
     private void Write(long generation, Func<QueueTable, bool> change, Action? then = null) =>
-        _ = Store.RunAsync(table => table.Generation == generation && change(table)).ContinueWith(
+        _ = Store.RunSoonAsync(table => table.Generation == generation && change(table)).ContinueWith(
             written =>
             {
                 if (written.IsFaulted)

@@ -8,6 +8,7 @@ internal sealed class Intake<T>
     private List<T> _waiting = [];
     private bool _stopping;
     private bool _woken;
+    private bool _hurries;
 
     /// <summary>Nothing is added any more; what is there is still to be taken.</summary>
     public bool IsStopping
@@ -29,9 +30,22 @@ internal sealed class Intake<T>
             if (_stopping)
                 return false;
             _waiting.Add(item);
-            if (_waiting.Count == 1)
+            if (!_hurries)
                 Monitor.Pulse(_gate);
+            _hurries = true;
             return true;
+        }
+    }
+
+    /// <summary>As <see cref="Add"/>, for what can wait until the thread has something else to do, or is woken.</summary>
+    /// <returns>Whether nothing waited before.</returns>
+    public bool AddQuietly(T item)
+    {
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_stopping, this);
+            _waiting.Add(item);
+            return _waiting.Count == 1;
         }
     }
 
@@ -45,12 +59,12 @@ internal sealed class Intake<T>
         }
     }
 
-    /// <summary>Waits until there is something, the end, or a wake.</summary>
+    /// <summary>Waits until there is something that cannot wait, the end, or a wake.</summary>
     public void Wait()
     {
         lock (_gate)
         {
-            while (_waiting.Count == 0 && !_stopping && !_woken)
+            while (!_hurries && !_stopping && !_woken)
                 Monitor.Wait(_gate);
             _woken = false;
         }
@@ -64,9 +78,17 @@ internal sealed class Intake<T>
         {
             List<T> taken = _waiting;
             _waiting = empty;
+            _hurries = false;
             stopping = _stopping;
             return taken;
         }
+    }
+
+    /// <summary>All that is there, if any of it cannot wait; else nothing.</summary>
+    public List<T> TakeIfHurried()
+    {
+        lock (_gate)
+            return _hurries ? Take([], out _) : [];
     }
 
     /// <summary>False when it was stopped before.</summary>

@@ -13,6 +13,9 @@ public sealed class QueueStore : IDisposable
 {
     private static readonly TimeSpan FullDiskPause = TimeSpan.FromSeconds(1);
 
+    /// <summary>How long a change that nobody waits for can wait for others.</summary>
+    private static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(100);
+
     /// <summary>The last of the room is for the done journal, and for LiteDB to copy its log to the file.</summary>
     private const long RoomToChange = 8 * 1024 * 1024;
 
@@ -24,6 +27,7 @@ public sealed class QueueStore : IDisposable
     private readonly DoneTail _done;
     private readonly Thread _thread;
     private readonly Intake<Work> _intake = new();
+    private readonly ITimer _soon;
     private readonly List<Stream> _open = [];
     private bool _full;
 
@@ -43,6 +47,7 @@ public sealed class QueueStore : IDisposable
         _done = new DoneTail(directory.Spool);
         (_directory, _routes, _log, _time) = (directory, routes, log, time);
         _lease = new Lease(directory.Root);
+        _soon = time.CreateTimer(static intake => ((Intake<Work>)intake!).Wake(), _intake, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _thread = new Thread(Run) { Name = "store", IsBackground = true };
         _thread.Start();
     }
@@ -66,6 +71,18 @@ public sealed class QueueStore : IDisposable
     });
 
     /// <summary>
+    /// As the others, and in order with them, for a change that nobody waits for: it is written with the next work of any other kind, or a moment later.
+    /// The more of them share a transaction, the less each costs.
+    /// </summary>
+    public Task<bool> RunSoonAsync(Func<QueueTable, bool> change)
+    {
+        var item = new Work<bool>(change);
+        if (_intake.AddQuietly(item))
+            _soon.Change(Linger, Timeout.InfiniteTimeSpan);
+        return item.Task;
+    }
+
+    /// <summary>
     /// Whether another process has changed the table since this was last asked: a look at 16 octets, without a turn. True when in doubt.
     /// </summary>
     public bool HaveOthersChanged()
@@ -81,6 +98,7 @@ public sealed class QueueStore : IDisposable
         if (!_intake.Stop())
             return;
         _thread.Join();
+        _soon.Dispose();
         _lease.Dispose();
     }
 
@@ -169,7 +187,7 @@ public sealed class QueueStore : IDisposable
                 _full = parked.Count > 0;
                 foreach (Work done in batch)
                     done.Succeed();
-                batch = parked.Count > 0 ? [] : _intake.Take([], out _);
+                batch = parked.Count > 0 ? [] : _intake.TakeIfHurried();
             }
             while (batch.Count > 0 && !_lease.Wanted());
         }

@@ -7,7 +7,8 @@ namespace Mfrelay.Core;
 /// <code>
 /// queue: _id key, q queue id, s segment, o offset, z size, a arrival (ms), f reverse-path, r route, n ordinals, t forward-paths,
 ///        and when not their default: k attempts, x next attempt (ms), h hold, l last reply, w sender warned of the delay, u order,
-///        p the key of the row whose place this one took
+///        p the key of the row whose place this one took;
+///        or a leaf: _id lowest key, e rows
 /// meta:  _id 1, v version, g generation, c changes, f filled, k next key, s0 o0 s1 o1 how far the segments of server and client are indexed
 /// </code>
 /// Field names and numbers are frozen by a test. The key ascends, so "what is new" is a range of the primary index; there is no other index.
@@ -15,7 +16,8 @@ namespace Mfrelay.Core;
 /// </summary>
 public sealed partial class QueueTable
 {
-    private const int Version = 1;
+    /// <summary>2: with leaves. Version 1 is read as it is; from the first change on it is 2.</summary>
+    private const int Version = 2;
     private static readonly BsonValue MetaId = new(1);
 
     private readonly ILiteCollection<BsonDocument> _queue;
@@ -96,38 +98,6 @@ public sealed partial class QueueTable
         }
     }
 
-    public void Insert(IEnumerable<Delivery> deliveries)
-    {
-        foreach (Delivery delivery in deliveries)
-        {
-            BeginChange();
-            long key = _meta["k"].AsInt64;
-            FromLiteDb(delivery with { Key = key }, static (table, row) => table._queue.Insert(ToBson(row)));
-            _meta["k"] = key + 1;
-        }
-    }
-
-    // The key as a parameter: LiteDB compiles each text of an expression and keeps it for ever, and Query.GT puts the number into the text.
-    /// <summary>Rows above a key, in ascending order.</summary>
-    public IReadOnlyList<Delivery> ReadAfter(long key, int limit) =>
-        FromLiteDb((key, limit), static (table, range) =>
-            table._queue.Find(BsonExpression.Create("_id > @0", range.key), 0, range.limit).Select(FromBson).ToArray());
-
-    public Delivery? Find(long key) => FromLiteDb(key, static (table, key) => table._queue.FindById(key) is { } row ? FromBson(row) : null);
-
-    /// <summary>False when the row is gone: somebody settled it meanwhile.</summary>
-    public bool Update(Delivery delivery)
-    {
-        BeginChange();
-        return FromLiteDb(delivery, static (table, delivery) => table._queue.Update(ToBson(delivery)));
-    }
-
-    public bool Delete(long key)
-    {
-        BeginChange();
-        return FromLiteDb(key, static (table, key) => table._queue.Delete(key));
-    }
-
     /// <summary>
     /// How anybody but mf-smtp-client changes a row: it goes, and what takes its place comes under new keys, which mf-smtp-client reads as
     /// news. False when the row is gone.
@@ -140,33 +110,8 @@ public sealed partial class QueueTable
         return true;
     }
 
-    /// <summary>The key that the next row will have.</summary>
+    /// <summary>No row has this key, or a higher one.</summary>
     public long NextKey => _meta["k"].AsInt64;
-
-    /// <summary>The last rows below a key, in ascending order.</summary>
-    public IReadOnlyList<Delivery> ReadBefore(long key, int limit) =>
-        FromLiteDb((key, limit), static (table, range) =>
-        {
-            Delivery[] rows = table._queue.Query().Where(BsonExpression.Create("_id < @0", range.key)).OrderByDescending(ById)
-                .Limit(range.limit).ToEnumerable().Select(FromBson).ToArray();
-            Array.Reverse(rows);
-            return rows;
-        });
-
-    private static readonly BsonExpression ById = BsonExpression.Create("_id");
-
-    /// <summary>Those of some rows that are there.</summary>
-    public IReadOnlyList<Delivery> Read(IReadOnlyList<long> keys) =>
-        FromLiteDb(keys, static (table, keys) =>
-        {
-            var rows = new List<Delivery>(keys.Count);
-            foreach (long key in keys)
-            {
-                if (table._queue.FindById(key) is { } row)
-                    rows.Add(FromBson(row));
-            }
-            return rows;
-        });
 
     /// <summary>Last in a transaction that changed something.</summary>
     internal void SaveMeta()
@@ -174,7 +119,12 @@ public sealed partial class QueueTable
         if (!_changed)
             return;
         _meta["c"] = _meta["c"].AsInt64 + 1;
-        FromLiteDb(0, static (table, _) => table._metaCollection.Upsert(table._meta));
+        _meta["v"] = Version;
+        FromLiteDb(0, static (table, _) =>
+        {
+            table.WriteLeaves();
+            return table._metaCollection.Upsert(table._meta);
+        });
         _changed = false;
     }
 

@@ -84,16 +84,20 @@ public sealed class FormatFreezeTests : IDisposable
     [Fact]
     public async Task Collections_and_meta_of_the_database()
     {
-        List<SpooledRecord> records = await _state.AcceptAsync("x\r\n"u8.ToArray());
+        List<SpooledRecord> records = await _state.AcceptAsync("x\r\n"u8.ToArray(), "y\r\n"u8.ToArray());
         await _state.RowsAsync();
         using var database = new LiteDatabase(_state.Directory.Database);
         Assert.Equal("meta queue", string.Join(' ', database.GetCollectionNames().Order(StringComparer.Ordinal)));
         BsonDocument meta = database.GetCollection("meta").FindById(1);
         Assert.Equal("_id v g c k s0 o0 f", string.Join(' ', meta.Keys));
-        Assert.Equal(1, meta["v"].AsInt32);
-        Assert.Equal(2, meta["k"].AsInt64);
+        Assert.Equal(2, meta["v"].AsInt32);
+        Assert.Equal(18, meta["k"].AsInt64);
         Assert.Equal(records[0].Position.Segment, meta["s0"].AsInt64);
-        Assert.Equal(records[0].End.Offset + SpoolFormat.HeadLength, meta["o0"].AsInt64);
+        Assert.Equal(records[1].End.Offset + SpoolFormat.HeadLength, meta["o0"].AsInt64);
+        BsonDocument leaf = Assert.Single(database.GetCollection("queue").FindAll());
+        Assert.Equal("_id e", string.Join(' ', leaf.Keys));
+        Assert.Equal(16, leaf["_id"].AsInt64);
+        Assert.Equal([16, 17], leaf["e"].AsArray.Select(row => row["_id"].AsInt64));
     }
 
     [Theory]

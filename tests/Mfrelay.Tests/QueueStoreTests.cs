@@ -43,6 +43,31 @@ public sealed class QueueStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task A_change_that_nobody_waits_for_is_written_in_its_turn_with_the_next_work_or_a_moment_later()
+    {
+        var time = new VirtualTime(DateTimeOffset.UnixEpoch);
+        using var store = new QueueStore(_state.Directory, () => _state.Routes, _state.Log, time);
+        Task<bool> first = store.RunSoonAsync(table =>
+        {
+            table.Insert([Row(1)]);
+            return true;
+        });
+        Assert.False(first.IsCompleted);
+        long key = Assert.Single(await store.RunAsync(table => table.ReadAfter(0, 10))).Key;
+        Assert.True(first.IsCompleted);
+
+        Task<bool> second = store.RunSoonAsync(table => table.Delete(key));
+        time.Advance(TimeSpan.FromMilliseconds(99));
+        Assert.False(second.IsCompleted);
+        time.Advance(TimeSpan.FromMilliseconds(1));
+        Assert.True(await second.WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken));
+
+        Task<bool> last = store.RunSoonAsync(table => table.Delete(key));
+        store.Dispose();
+        Assert.False(await last);
+    }
+
+    [Fact]
     public async Task Two_stores_on_one_directory_lose_no_update()
     {
         using QueueStore a = _state.Store(), b = _state.Store();
@@ -218,7 +243,7 @@ public sealed class QueueStoreTests : IDisposable
         using (var database = new LiteDB.LiteDatabase(_state.Directory.Database))
         {
             LiteDB.BsonDocument meta = database.GetCollection("meta").FindById(1);
-            meta["v"] = 2;
+            meta["v"] = 3;
             database.GetCollection("meta").Update(meta);
         }
         File.Delete(Path.Combine(_state.Directory.Root, "mfrelay.sum"));

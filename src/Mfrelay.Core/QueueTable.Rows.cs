@@ -1,0 +1,172 @@
+using LiteDB;
+
+namespace Mfrelay.Core;
+
+/// <summary>
+/// The rows. What LiteDB takes for a document is much the same for one row as for sixteen, so rows that are inserted together share one, a leaf.
+/// A leaf has the keys from a multiple of sixteen on, so that the key of a row says where it is. A row alone is a document of its own, as all
+/// of version 1 are. A leaf is read once in a transaction and written once, at its end.
+/// </summary>
+public sealed partial class QueueTable
+{
+    private const int LeafRows = 16;
+
+    /// <summary>A row with many recipients is not written again with each of fifteen others.</summary>
+    private const int LeafRecipients = 64;
+
+    private static readonly BsonExpression ById = BsonExpression.Create("_id");
+
+    private readonly Dictionary<long, Leaf> _leaves = [];
+
+    public void Insert(IEnumerable<Delivery> deliveries)
+    {
+        var leaf = new List<BsonDocument>(LeafRows);
+        int recipients = 0;
+        long key = 0;
+        foreach (Delivery delivery in deliveries)
+        {
+            BeginChange();
+            if (leaf.Count == LeafRows || recipients + delivery.Recipients.Count > LeafRecipients)
+                InsertLeaf(leaf, ref recipients);
+            if (leaf.Count == 0)
+                key = FirstOfLeaf(NextKey + LeafRows - 1);
+            leaf.Add(ToBson(delivery with { Key = key }));
+            recipients += delivery.Recipients.Count;
+            _meta["k"] = ++key;
+        }
+        InsertLeaf(leaf, ref recipients);
+    }
+
+    // The key as a parameter: LiteDB compiles each text of an expression and keeps it for ever, and Query.GT puts the number into the text.
+    /// <summary>Rows above a key, in ascending order.</summary>
+    public IReadOnlyList<Delivery> ReadAfter(long key, int limit) =>
+        FromLiteDb((key, limit), static (table, range) =>
+        {
+            table.WriteLeaves();
+            Delivery[] rows = [.. table._queue.Find(BsonExpression.Create("_id >= @0", FirstOfLeaf(range.key))).SelectMany(RowsOf)
+                .Where(row => KeyOf(row) > range.key).Take(range.limit).Select(FromBson)];
+            return rows;
+        });
+
+    /// <summary>The last rows below a key, in ascending order.</summary>
+    public IReadOnlyList<Delivery> ReadBefore(long key, int limit) =>
+        FromLiteDb((key, limit), static (table, range) =>
+        {
+            table.WriteLeaves();
+            Delivery[] rows = [.. table._queue.Query().Where(BsonExpression.Create("_id < @0", range.key)).OrderByDescending(ById).ToEnumerable()
+                .SelectMany(document => RowsOf(document).Reverse()).Where(row => KeyOf(row) < range.key).Take(range.limit).Select(FromBson)];
+            Array.Reverse(rows);
+            return rows;
+        });
+
+    public Delivery? Find(long key) => FromLiteDb(key, static (table, key) => table.LeafOf(key, out int at) is { } leaf ? FromBson(leaf.Rows[at]) : null);
+
+    /// <summary>Those of some rows that are there.</summary>
+    public IReadOnlyList<Delivery> Read(IReadOnlyList<long> keys) =>
+        FromLiteDb(keys, static (table, keys) =>
+        {
+            var rows = new List<Delivery>(keys.Count);
+            foreach (long key in keys)
+            {
+                if (table.LeafOf(key, out int at) is { } leaf)
+                    rows.Add(FromBson(leaf.Rows[at]));
+            }
+            return rows;
+        });
+
+    /// <summary>False when the row is gone: somebody settled it meanwhile.</summary>
+    public bool Update(Delivery delivery)
+    {
+        BeginChange();
+        return FromLiteDb(delivery, static (table, delivery) =>
+        {
+            if (table.LeafOf(delivery.Key, out int at) is not { } leaf)
+                return false;
+            leaf.Rows[at] = ToBson(delivery);
+            return leaf.IsChanged = true;
+        });
+    }
+
+    public bool Delete(long key)
+    {
+        BeginChange();
+        return FromLiteDb(key, static (table, key) =>
+        {
+            if (table.LeafOf(key, out int at) is not { } leaf)
+                return false;
+            leaf.Rows.RemoveAt(at);
+            return leaf.IsChanged = true;
+        });
+    }
+
+    private void InsertLeaf(List<BsonDocument> rows, ref int recipients)
+    {
+        if (rows.Count > 0)
+            FromLiteDb(rows, static (table, rows) => table._queue.Insert(DocumentOf(KeyOf(rows[0]), rows)));
+        rows.Clear();
+        recipients = 0;
+    }
+
+    /// <summary>Where a row is; null when it is nowhere.</summary>
+    private Leaf? LeafOf(long key, out int at)
+    {
+        long first = FirstOfLeaf(key);
+        Leaf leaf = Load(first);
+        at = leaf.IndexOf(key);
+        if (at < 0 && key != first)
+        {
+            leaf = Load(key); // of version 1
+            at = leaf.IndexOf(key);
+        }
+        return at < 0 ? null : leaf;
+    }
+
+    private Leaf Load(long id)
+    {
+        if (!_leaves.TryGetValue(id, out Leaf? leaf))
+            _leaves.Add(id, leaf = new Leaf(_queue.FindById(id) is { } document ? [.. RowsOf(document)] : []));
+        return leaf;
+    }
+
+    private void WriteLeaves()
+    {
+        foreach ((long id, Leaf leaf) in _leaves)
+        {
+            if (!leaf.IsChanged)
+                continue;
+            if (leaf.Rows.Count == 0)
+                _queue.Delete(id);
+            else
+                _queue.Update(DocumentOf(id, leaf.Rows));
+            leaf.IsChanged = false;
+        }
+    }
+
+    private static BsonDocument DocumentOf(long id, List<BsonDocument> rows) =>
+        rows is [var row] && KeyOf(row) == id ? row : new BsonDocument { ["_id"] = id, ["e"] = new BsonArray(rows) };
+
+    private static IEnumerable<BsonDocument> RowsOf(BsonDocument document) =>
+        document.TryGetValue("e", out BsonValue rows) ? rows.AsArray.Select(static row => row.AsDocument) : [document];
+
+    private static long FirstOfLeaf(long key) => key & -LeafRows;
+
+    private static long KeyOf(BsonDocument row) => row["_id"].AsInt64;
+
+    /// <summary>Rows in the order of their keys; none when there is no such document.</summary>
+    private sealed class Leaf(List<BsonDocument> rows)
+    {
+        public List<BsonDocument> Rows { get; } = rows;
+
+        public bool IsChanged { get; set; }
+
+        public int IndexOf(long key)
+        {
+            for (int i = 0; i < Rows.Count; i++)
+            {
+                if (KeyOf(Rows[i]) == key)
+                    return i;
+            }
+            return -1;
+        }
+    }
+}
