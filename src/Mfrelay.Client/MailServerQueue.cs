@@ -25,8 +25,8 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private bool _retired;
     private int _sessions;
 
-    /// <summary>Of the sessions, those that wait, and those that were woken and have not yet looked.</summary>
-    private int _idle;
+    /// <summary>Of the sessions, those that were begun or woken and have not yet looked for something to do.</summary>
+    private int _coming;
 
     private int _limit = int.MaxValue;
     private int _throughLimit;
@@ -72,9 +72,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         lock (_workers)
         {
             (delivery.Attempts == 0 ? _fresh : _retries).Enqueue(delivery);
-            if (_waiting.Count > 0)
-                Wake(_waiting[^1]);
-            StartWorkers();
+            Employ();
         }
     }
 
@@ -94,7 +92,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
                 return;
             _limit *= 2;
             _throughLimit = 0;
-            StartWorkers();
+            Employ();
         }
     }
 
@@ -124,13 +122,21 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
             return Task.WhenAll(_workers);
     }
 
-    private void StartWorkers()
+    /// <summary>
+    /// Within the lock: has a worker come for each message that none is coming for, at most as many at work as there may be sessions now. Those at work
+    /// look again after each message.
+    /// </summary>
+    private void Employ()
     {
-        int starting = 0;
-        while (Waiting > _idle + starting && _sessions < Math.Min(Server.Concurrency, _limit) && !runner.Stopping.IsCancellationRequested)
+        while (Waiting > _coming && _sessions - _waiting.Count < Limit && !runner.Stopping.IsCancellationRequested)
         {
-            starting++;
+            if (_waiting.Count > 0)
+            {
+                Wake(_waiting[^1]);
+                continue;
+            }
             _sessions++;
+            _coming++;
             Task worker = Task.Run(WorkAsync);
             _workers.Add(worker);
             _ = worker.ContinueWith(Remove, TaskScheduler.Default);
@@ -147,6 +153,8 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     {
         var worker = new DeliveryWorker(Server, _settings, runner);
         using var idle = new IdleWorker(this, runner);
+        lock (_workers)
+            _coming--;
         while (await WaitAsync(idle))
         {
             while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
@@ -194,35 +202,39 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     /// <summary>False when the idle time is over, the config changed or the runner stops: the worker ends, and the count of sessions knows it.</summary>
     private async ValueTask<bool> WaitAsync(IdleWorker worker)
     {
-        Task woken = Task.CompletedTask;
-        lock (_workers)
+        for (bool over = false; ; over = worker.IsOver)
         {
-            if (Waiting > 0 && !runner.Stopping.IsCancellationRequested)
-                return true;
-            _idle++;
-            if (!_retired && !runner.Stopping.IsCancellationRequested)
+            Task woken;
+            lock (_workers)
             {
+                if (MayWork())
+                    return true;
+                if (over || _retired || runner.Stopping.IsCancellationRequested)
+                {
+                    _sessions--;
+                    return false;
+                }
                 woken = worker.WaitAsync(_settings.IdleTimeout);
                 _waiting.Add(worker);
             }
-        }
-        await woken;
-        lock (_workers)
-        {
-            _idle--;
-            bool more = Waiting > 0 || !(worker.IsOver || _retired);
-            more &= !runner.Stopping.IsCancellationRequested;
-            if (!more)
-                _sessions--;
-            return more;
+            await woken;
+            lock (_workers)
+                _coming--;
         }
     }
+
+    /// <summary>Within the lock, for a worker that does not wait: there is something to do, and it is none too many.</summary>
+    private bool MayWork() => Waiting > 0 && _sessions - _waiting.Count <= Limit && !runner.Stopping.IsCancellationRequested;
+
+    /// <summary>Most sessions at work.</summary>
+    private int Limit => Math.Min(Server.Concurrency, _limit);
 
     /// <summary>Within the lock. False for a worker that does not wait: it is left alone.</summary>
     private bool Wake(IdleWorker worker)
     {
         if (!_waiting.Remove(worker))
             return false;
+        _coming++;
         worker.Wake();
         return true;
     }

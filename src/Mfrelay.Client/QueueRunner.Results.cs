@@ -276,8 +276,12 @@ internal sealed partial class QueueRunner
         lock (_gate)
         {
             DateTimeOffset now = Time.GetUtcNow();
-            foreach (Delivery open in QueueOf(attempt.Server).TakeAll().SelectMany(LetGoOpen))
+            MailServerQueue queue = QueueOf(attempt.Server);
+            foreach (Delivery open in queue.TakeAll().SelectMany(LetGoOpen))
                 WaitOn(_schedule.Entry(open), now);
+            // Already now: new mail may come between its recovery and our hearing of it.
+            if (Settings.Client.OnRecovery == OnRecovery.Release)
+                queue.Ramp();
         }
     }
 
