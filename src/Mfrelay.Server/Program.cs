@@ -112,6 +112,7 @@ static WebApplication Build(Settings settings, SmtpServices services, ListenSock
         // What a client may have sent that waits for our reading: by default it is 1 MiB, which each of max_connections can fill.
         options.MaxReadBufferSize = 128 * 1024;
     });
+    builder.Services.AddSingleton<IMemoryPoolFactory<byte>, ReceiveBuffers>();
     builder.Services.AddSingleton<AcceptWatch>();
     builder.Services.AddSingleton<IConnectionListenerFactory>(services => services.GetRequiredService<AcceptWatch>());
     builder.WebHost.ConfigureKestrel(kestrel =>
