@@ -77,14 +77,26 @@ public class QueueStoreBenchmarks : IDisposable
     private Scratch? _scratch;
     private QueueStore? _store;
     private Delivery[] _rows = [];
+    private long[] _scattered = [];
 
-    [GlobalSetup]
+    [GlobalSetup(Targets = [nameof(InsertReadDeleteAsync), nameof(InThreeTurnsAsync)])]
     public void Setup()
     {
         _scratch = new Scratch();
         _store = new QueueStore(_scratch.Directory, () => new RouteTable([]), Samples.SilentLog(), TimeProvider.System);
         var ids = new QueueIdSource(TimeProvider.System);
         _rows = [.. Enumerable.Range(0, Rows).Select(i => Samples.Delivery(ids.Next(), new SpoolPosition(1, i * 4096), 4096))];
+    }
+
+    [GlobalSetup(Target = nameof(ReadAndUpdateScatteredAsync))]
+    public async Task SetupLongQueueAsync()
+    {
+        Setup();
+        _scattered = await _store!.RunAsync(table =>
+        {
+            table.Insert(Enumerable.Repeat(_rows, Rows).SelectMany(rows => rows));
+            return table.ReadAfter(0, int.MaxValue).Where((_, i) => i % Rows == 0).Select(row => row.Key).ToArray();
+        });
     }
 
     /// <summary>Everything in one turn of the lease, as under load: insert, read, delete.</summary>
@@ -114,6 +126,14 @@ public class QueueStoreBenchmarks : IDisposable
                 table.Delete(row.Key);
             return rows.Count;
         });
+    }
+
+    /// <summary>As retries that fall due one by one: every hundredth row of a long queue is read in one turn and updated in another.</summary>
+    [Benchmark(OperationsPerInvoke = Rows)]
+    public async Task<int> ReadAndUpdateScatteredAsync()
+    {
+        IReadOnlyList<Delivery> rows = await _store!.RunAsync(table => table.Read(_scattered));
+        return await _store.RunAsync(table => rows.Count(row => table.Update(row with { Attempts = row.Attempts + 1 })));
     }
 
     [GlobalCleanup]
