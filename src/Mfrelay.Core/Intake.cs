@@ -7,7 +7,8 @@ internal sealed class Intake<T>
     private readonly object _gate = new();
     private List<T> _waiting = [];
     private bool _stopping;
-    private bool _woken;
+
+    /// <summary>The thread has been told to look since it last took what there was.</summary>
     private bool _hurries;
 
     /// <summary>Nothing is added any more; what is there is still to be taken.</summary>
@@ -30,9 +31,7 @@ internal sealed class Intake<T>
             if (_stopping)
                 return false;
             _waiting.Add(item);
-            if (!_hurries)
-                Monitor.Pulse(_gate);
-            _hurries = true;
+            Hurry();
             return true;
         }
     }
@@ -53,10 +52,7 @@ internal sealed class Intake<T>
     public void Wake()
     {
         lock (_gate)
-        {
-            _woken = true;
-            Monitor.Pulse(_gate);
-        }
+            Hurry();
     }
 
     /// <summary>Waits until there is something that cannot wait, the end, or a wake.</summary>
@@ -64,9 +60,8 @@ internal sealed class Intake<T>
     {
         lock (_gate)
         {
-            while (!_hurries && !_stopping && !_woken)
+            while (!_hurries && !_stopping)
                 Monitor.Wait(_gate);
-            _woken = false;
         }
     }
 
@@ -89,6 +84,13 @@ internal sealed class Intake<T>
     {
         lock (_gate)
             return _hurries ? Take([], out _) : [];
+    }
+
+    private void Hurry()
+    {
+        if (!_hurries)
+            Monitor.Pulse(_gate);
+        _hurries = true;
     }
 
     /// <summary>False when it was stopped before.</summary>

@@ -32,7 +32,7 @@ public sealed class QueueStore : IDisposable
     private bool _full;
 
     /// <summary>False in the turn after one whose pages could not be written, though there seemed to be room (a quota).</summary>
-    private bool _mayChange = true;
+    private bool _mayChange;
 
     /// <summary>Rows that the transaction in progress has taken from the spool.</summary>
     private int _caughtUp;

@@ -27,14 +27,14 @@ public sealed partial class QueueTable
         {
             BeginChange();
             if (leaf.Count == LeafRows || recipients + delivery.Recipients.Count > LeafRecipients)
-                InsertLeaf(leaf, ref recipients);
+                InsertLeaf(leaf);
             if (leaf.Count == 0)
-                key = FirstOfLeaf(NextKey + LeafRows - 1);
+                (key, recipients) = (FirstOfLeaf(NextKey + LeafRows - 1), 0);
             leaf.Add(ToBson(delivery with { Key = key }));
             recipients += delivery.Recipients.Count;
             _meta["k"] = ++key;
         }
-        InsertLeaf(leaf, ref recipients);
+        InsertLeaf(leaf);
     }
 
     // The key as a parameter: LiteDB compiles each text of an expression and keeps it for ever, and Query.GT puts the number into the text.
@@ -99,12 +99,11 @@ public sealed partial class QueueTable
         });
     }
 
-    private void InsertLeaf(List<BsonDocument> rows, ref int recipients)
+    private void InsertLeaf(List<BsonDocument> rows)
     {
         if (rows.Count > 0)
             FromLiteDb(rows, static (table, rows) => table._queue.Insert(DocumentOf(KeyOf(rows[0]), rows)));
         rows.Clear();
-        recipients = 0;
     }
 
     /// <summary>Where a row is; null when it is nowhere.</summary>
