@@ -59,8 +59,6 @@ public sealed partial class QueueTable
             return rows;
         });
 
-    public Delivery? Find(long key) => FromLiteDb(key, static (table, key) => table.LeafOf(key, out int at) is { } leaf ? FromBson(leaf.Rows[at]) : null);
-
     /// <summary>Those of some rows that are there.</summary>
     public IReadOnlyList<Delivery> Read(IReadOnlyList<long> keys) =>
         FromLiteDb(keys, static (table, keys) =>

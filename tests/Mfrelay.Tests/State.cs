@@ -45,6 +45,14 @@ internal sealed class State : IDisposable
         Recipients = [.. (to.Length == 0 ? ["b@example.com"] : to).Select(path => new Recipient(path))],
     };
 
+    /// <summary>The same in all values, recipients included.</summary>
+    public static bool SameRow(Delivery? a, Delivery? b) => (a, b) switch
+    {
+        (null, null) => true,
+        (null, _) or (_, null) => false,
+        _ => a.Recipients.SequenceEqual(b.Recipients) && a == b with { Recipients = a.Recipients },
+    };
+
     public static byte[] Data(int size, int seed = 1)
     {
         byte[] data = new byte[size];
