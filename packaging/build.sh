@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Makes packages of mfrelay, self-contained: the .NET runtime is in them. Same sources, same bytes.
+# Makes packages of mfrelay, self-contained: the daemons as machine code, the command with the .NET runtime. Same sources, same bytes.
 #
-#   packaging/build.sh [deb] [rpm] [tar] [x64|arm64] [--output DIR] [--version VERSION] [--fast]
+#   packaging/build.sh [deb] [rpm] [tar] [x64|arm64] [--output DIR] [--version VERSION] [--programs DIR] [--fast]
 #
-# Without words: a deb for this machine, in packaging/out. --fast compresses little: for tests. Needs the .NET SDK, and dpkg-deb or rpmbuild
-# for what is asked for. Built from the files that git knows (as they are now), dated by the last commit; without git SOURCE_DATE_EPOCH must
-# be set. MAINTAINER="Name <address>" goes into the packages.
+# Without words: a deb for this machine, in packaging/out. --programs takes them as they were built (usr/lib/mfrelay of a package) instead of
+# the minutes that compiling takes: for other formats and other scripts. --fast compresses little: for tests. Needs the .NET SDK, gcc or clang as the
+# linker (for another architecture clang, lld and its C library, see below), and dpkg-deb or rpmbuild for what is asked for. Built from the
+# files that git knows (as they are now), dated by the last commit; without git SOURCE_DATE_EPOCH must be set. MAINTAINER="Name <address>"
+# goes into the packages.
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 TZ=UTC DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_CLI_UI_LANGUAGE=en MSBUILDDISABLENODEREUSE=1
@@ -16,23 +18,24 @@ die() {
     exit 1
 }
 
-formats=() arch='' output=$tree/packaging/out version='' level=6
+formats=() arch='' output=$tree/packaging/out version='' programs='' level=6
 while (($#)); do
     case $1 in
         deb | rpm | tar) formats+=("$1") ;;
         x64 | arm64) arch=$1 ;;
         --output) output=${2:?a directory} && shift ;;
         --version) version=${2:?a version} && shift ;;
+        --programs) programs=$(realpath -e "${2:?a directory}") && shift ;;
         --fast) level=0 ;;
-        -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit ;;
+        -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0" && exit ;;
         *) die "unknown word: $1; --help lists them" ;;
     esac
     shift
 done
 ((${#formats[@]})) || formats=(deb)
 case ${arch:=$(uname -m)} in
-    x86_64 | x64) arch=x64 deb_arch=amd64 rpm_arch=x86_64 ;;
-    aarch64 | arm64) arch=arm64 deb_arch=arm64 rpm_arch=aarch64 ;;
+    x86_64 | x64) arch=x64 deb_arch=amd64 rpm_arch=x86_64 cross=x86_64-linux-gnu ;;
+    aarch64 | arm64) arch=arm64 deb_arch=arm64 rpm_arch=aarch64 cross=aarch64-linux-gnu ;;
     *) die "no packages for $arch" ;;
 esac
 : "${version:=$(sed -nE 's|.*<Version>(.*)</Version>.*|\1|p' "$tree/Directory.Build.props")}"
@@ -58,50 +61,44 @@ copy_sources() {
     fi | tar -C "$tree" --exclude=packages.lock.json --null --files-from=- -c | tar -C "$source" -x
 }
 
-# Each program by itself, then all in one directory: what two of them have must be the same file.
+# The daemons as machine code: they run for months, and nothing has to be compiled while they do. The command brings the runtime.
 publish() {
-    local project options=(-r "linux-$arch" -c Release -v quiet -p:RestorePackagesWithLockFile=false -p:RunAnalyzers=false
-        -p:EnforceCodeStyleInBuild=false -p:SelfContained=true -p:PublishReadyToRun=true -p:DebugType=none -p:GenerateDocumentationFile=false
+    local name options=(-r "linux-$arch" -c Release -v quiet -p:RestorePackagesWithLockFile=false -p:RunAnalyzers=false
+        -p:EnforceCodeStyleInBuild=false -p:SelfContained=true -p:DebugType=none -p:GenerateDocumentationFile=false
         -p:ContinuousIntegrationBuild=true "-p:PathMap=$source=/src" "-p:Version=$version" -p:NuGetAudit=false
         "-p:CustomAfterMicrosoftCommonTargets=$source/packaging/publish.targets")
-    packages=$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//')
+    local native=(-p:PublishAot=true -p:StripSymbols=true)
+    case $(uname -m)/$arch in
+        x86_64/x64 | aarch64/arm64) ;;
+        # Debian: clang lld and crossbuild-essential-arm64 or -amd64.
+        *) native+=(-p:CppCompilerAndLinker=clang -p:LinkerFlavor=lld "-p:ObjCopyName=$cross-objcopy") ;;
+    esac
     mkdir -p "$lib"
-    for project in Client Server Cli; do
-        (cd "$source" && dotnet publish "src/Mfrelay.$project" "${options[@]}" -o "$work/$project")
-        while IFS= read -r -d '' file; do
-            if [[ ! -e $lib/$file ]]; then
-                mkdir -p "$(dirname "$lib/$file")"
-                cp "$work/$project/$file" "$lib/$file"
-            elif ! cmp -s "$work/$project/$file" "$lib/$file" && ! is_of_runtime "$file"; then
-                die "$project has another $file than the programs before it"
-            fi
-        done < <(cd "$work/$project" && find . -type f -printf '%P\0')
+    cd "$source"
+    dotnet publish src/Mfrelay.Cli "${options[@]}" -p:PublishReadyToRun=true -o "$lib"
+    rm "$lib"/mf-smtp-* # not the daemons: files to start them where the runtime is another
+    for name in server client; do
+        dotnet publish "src/Mfrelay.${name^}" "${options[@]}" "${native[@]}" -o "$work/$name"
+        cp "$work/$name/mf-smtp-$name" "$lib/"
     done
+    cd "$tree"
 }
 
-# Where NuGet has put the runtime that was published: runtime_pack NETCore|AspNetCore.
+# Where NuGet has put the runtime that was published.
 runtime_pack() {
-    local name=Microsoft.$1.App.Runtime.linux-$arch version
-    version=$(sed -nE "s|.*\"runtimepack\.$name/([0-9.]+)\".*|\1|p" "$work/Client/mf-smtp-client.deps.json" | head -n 1)
-    echo "${packages%/}/${name,,}/$version"
-}
-
-# Whether the program has this file from the runtime. One that a program before it has from a NuGet package is newer then, or the SDK
-# had taken the runtime's there too; and it serves both.
-is_of_runtime() {
-    local pack
-    for pack in NETCore AspNetCore; do
-        cmp -s "$work/$project/$1" "$(runtime_pack $pack)/runtimes/linux-$arch/lib/net10.0/$1" && return
-    done
+    local name=microsoft.netcore.app.runtime.linux-$arch version packages
+    packages=$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//')
+    version=$(sed -nE "s|.*\"runtimepack\.$name/([0-9.]+)\".*|\1|Ip" "$lib/mfrelay.deps.json" | head -n 1)
+    echo "${packages%/}/$name/$version"
 }
 
 publish_checks() {
     local name
     for name in mfrelay mf-smtp-server mf-smtp-client; do
-        [[ -x $lib/$name && -f $lib/$name.dll ]] || die "$name was not published"
+        [[ -x $lib/$name ]] || die "$name was not published"
     done
     # What is in the package is in its list of licences.
-    sed -nE 's|^ *"([A-Za-z.]+)/[0-9.]+": \{$|\1|p' "$lib"/*.deps.json | sort -u | while read -r name; do
+    sed -nE 's|^ *"([A-Za-z.]+)/[0-9.]+": \{$|\1|p' "$lib"/*.deps.json "$source"/src/*/bin/Release/net10.0/linux-*/mf-smtp-*.deps.json | sort -u | while read -r name; do
         case $name in Mfrelay.Core | mfrelay | mf-smtp-* | Microsoft.* | System.* | runtimepack.*) continue ;; esac
         grep -qw -- "$name" "$source/packaging/copyright" || die "packaging/copyright does not name $name"
     done
@@ -128,7 +125,7 @@ install_tree() {
     cp "$source/packaging/completions/mfrelay.zsh" "$root/usr/share/zsh/site-functions/_mfrelay"
     cp "$source/packaging/completions/mfrelay.fish" "$root/usr/share/fish/vendor_completions.d/mfrelay.fish"
     cp "$source/README.md" "$source"/packaging/{copyright,LICENSE.Apache-2.0,prometheus-alerts.yml,grafana-dashboard.json} "$root/usr/share/doc/mfrelay/"
-    cp "$(runtime_pack NETCore)/THIRD-PARTY-NOTICES.TXT" "$root/usr/share/doc/mfrelay/THIRD-PARTY-NOTICES"
+    cp "$(runtime_pack)/THIRD-PARTY-NOTICES.TXT" "$root/usr/share/doc/mfrelay/THIRD-PARTY-NOTICES"
     find "$root" -type d -exec chmod 755 {} +
     find "$root" -type f -exec chmod 644 {} +
     chmod 755 "$lib"/{mfrelay,mf-smtp-server,mf-smtp-client}
@@ -188,8 +185,13 @@ build_tar() {
 }
 
 copy_sources
-publish
-publish_checks
+if [[ $programs ]]; then
+    mkdir -p "$lib"
+    cp "$programs"/* "$lib/"
+else
+    publish
+    publish_checks
+fi
 install_tree
 kilobytes=$(find "$root" -type f -printf '%s\n' | awk '{ sum += int(($1 + 1023) / 1024) } END { print sum }')
 enabled_units=$(units '*' '^\[Install\]') all_units=$(units '*') services=$(units service)

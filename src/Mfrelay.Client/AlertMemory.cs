@@ -15,20 +15,11 @@ internal sealed record AlertMemory(IReadOnlyList<Alert> Up, IReadOnlyList<AlertN
     /// <summary>Of the form of this file; another one is as none.</summary>
     public int Version { get; init; } = 1;
 
-    private static readonly JsonSerializerOptions Options = new()
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
-        RespectRequiredConstructorParameters = true,
-        RespectNullableAnnotations = true,
-        IgnoreReadOnlyProperties = true,
-    };
-
     public static AlertMemory Read(StateDirectory directory)
     {
         try
         {
-            return JsonSerializer.Deserialize<AlertMemory>(File.ReadAllText(FileOf(directory)), Options) is { Version: 1 } memory ? memory : Empty;
+            return JsonSerializer.Deserialize(File.ReadAllText(FileOf(directory)), AlertJson.Default.AlertMemory) is { Version: 1 } memory ? memory : Empty;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
         {
@@ -40,9 +31,19 @@ internal sealed record AlertMemory(IReadOnlyList<Alert> Up, IReadOnlyList<AlertN
     public void Write(StateDirectory directory)
     {
         string file = FileOf(directory), unfinished = $"{file}.new";
-        File.WriteAllText(unfinished, JsonSerializer.Serialize(this, Options));
+        File.WriteAllText(unfinished, JsonSerializer.Serialize(this, AlertJson.Default.AlertMemory));
         File.Move(unfinished, file, overwrite: true);
     }
 
     private static string FileOf(StateDirectory directory) => Path.Combine(directory.Root, "alerts.json");
 }
+
+/// <summary>The form of the file and of what the webhook is sent, made by the compiler as <see cref="FiguresJson"/> is.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true, RespectNullableAnnotations = true,
+    IgnoreReadOnlyProperties = true, Converters = [typeof(AlertRuleName)])]
+[JsonSerializable(typeof(AlertMemory))]
+internal sealed partial class AlertJson : JsonSerializerContext;
+
+/// <summary>"disk_free" for DiskFree.</summary>
+internal sealed class AlertRuleName() : JsonStringEnumConverter<AlertRule>(JsonNamingPolicy.SnakeCaseLower);

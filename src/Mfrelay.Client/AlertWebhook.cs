@@ -1,5 +1,4 @@
 using System.Net.Http.Json;
-using System.Text.Json;
 using System.Threading.Channels;
 using Mfrelay.Core;
 
@@ -22,7 +21,6 @@ internal sealed class AlertWebhook : IDisposable
     private const int Capacity = 1000;
 
     private static readonly TimeSpan[] WaitsBetweenTries = [TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(30)];
-    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     private readonly Channel<(AlertSettings Rules, AlertNotice Notice)> _queue = Channel.CreateBounded<(AlertSettings, AlertNotice)>(Capacity);
     private readonly Queue<AlertNotice> _waiting = new(); // what is in the queue or being tried; under a lock of itself
@@ -109,7 +107,7 @@ internal sealed class AlertWebhook : IDisposable
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancel);
         try
         {
-            using var content = JsonContent.Create(notice, options: Json);
+            using var content = JsonContent.Create(notice, AlertJson.Default.AlertNotice);
             await content.LoadIntoBufferAsync(either.Token); // with Content-Length: not every receiver knows chunks
             using var request = new HttpRequestMessage(HttpMethod.Post, rules.Webhook) { Content = content };
             using HttpResponseMessage response = await _http.Value.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, either.Token);

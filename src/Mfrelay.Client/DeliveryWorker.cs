@@ -4,8 +4,9 @@ using Mfrelay.Core;
 namespace Mfrelay.Client;
 
 /// <summary>One session to one mail server, used for one attempt after the other.</summary>
-internal sealed class DeliveryWorker(MailServer server, SessionSettings settings, QueueRunner runner)
+internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings settings, QueueRunner runner)
 {
+    private readonly MailServer _server = queue.Server;
     private readonly SessionOpener _opener = new(settings);
     private OutboundSession? _session;
 
@@ -15,26 +16,29 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
     /// <summary>What it announced, also when the session is over by now.</summary>
     private SmtpCapabilities _announced;
 
+    /// <summary>Opened while the one before it was sent, whose mail data its envelope goes with if it can.</summary>
+    private Opened? _next;
+
+    /// <summary>What has to be attempted next: it is under way already.</summary>
+    public Delivery? Next => _next?.Delivery;
+
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
     public async Task AttemptAsync(Delivery delivery)
     {
-        if (!runner.MayBegin(delivery))
+        Opened? opened = ReferenceEquals(_next?.Delivery, delivery) ? _next : Open(delivery);
+        _next = null;
+        if (opened is null)
             return;
-        using SpooledMessage? message = runner.Reader.Open(delivery, out string? damage);
-        if (message is null)
-        {
-            runner.SetAside(delivery, damage!);
-            return;
-        }
+        using SpooledMessage message = opened.Message;
         long began = runner.Time.GetTimestamp();
         var outcomes = new Outcome[delivery.Recipients.Count];
-        if (TraceFields.Received(message) > runner.Settings.Client.MaxReceived)
+        if (opened.IsLoop)
             outcomes.AsSpan().Fill(Outcome.Of(Stage.Connect, Failure.Loop));
         else
-            await SendAsync(message, delivery.Recipients, outcomes);
-        await runner.FinishAsync(new Attempt(delivery, message, server, outcomes, runner.Time.GetElapsedTime(began))
+            await SendAsync(opened, outcomes);
+        await runner.FinishAsync(new Attempt(delivery, message, _server, outcomes, runner.Time.GetElapsedTime(began))
         {
-            Peer = _peer ?? server,
+            Peer = _peer ?? _server,
             NextHopHasDsn = _announced.HasFlag(SmtpCapabilities.Dsn),
             SentEightBit = message.EightBit && !_announced.HasFlag(SmtpCapabilities.EightBitMime)
                 && Array.Exists(outcomes, outcome => outcome is { Reply.Class: 2 }),
@@ -46,15 +50,51 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
         if (_session is not null)
             await _session.QuitAsync(runner.Aborting);
         _session = null;
+        GiveBackNext();
     }
 
-    private async Task SendAsync(SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, Outcome[] outcomes)
+    /// <summary>Null when it is not to be tried now.</summary>
+    private Opened? Open(Delivery delivery)
     {
+        if (!runner.MayBegin(delivery))
+            return null;
+        if (runner.Reader.Open(delivery, out string? damage) is { } message)
+            return new Opened(delivery, message, TraceFields.Received(message) > runner.Settings.Client.MaxReceived);
+        runner.SetAside(delivery, damage!);
+        return null;
+    }
+
+    /// <summary>While the last of a message is about to be sent on the session: the transaction after it.</summary>
+    private Transaction? TakeAhead()
+    {
+        if (settings.MessagesPerSession > 0 && _session!.Transactions >= settings.MessagesPerSession)
+            return null;
+        if (_next is not null || queue.TakeAhead() is not { } delivery || (_next = Open(delivery)) is null)
+            return null;
+        if (_next.IsLoop || delivery.Recipients.Count > settings.MaxRecipientsPerTransaction)
+            return null;
+        return _next.Transaction = new Transaction(_session!, _next.Message, delivery.Recipients);
+    }
+
+    /// <summary>The session is over: what waits for the host waits with the others, if it has failed.</summary>
+    private void GiveBackNext()
+    {
+        if (_next is not { } next)
+            return;
+        _next = null;
+        next.Message.Dispose();
+        queue.GiveBack(next.Delivery);
+    }
+
+    private async Task SendAsync(Opened opened, Outcome[] outcomes)
+    {
+        (SpooledMessage message, IReadOnlyList<OpenRecipient> recipients) = (opened.Message, opened.Delivery.Recipients);
+        Transaction? ahead = opened.Transaction is { IsAhead: true } transaction ? transaction : null;
         int most = settings.MaxRecipientsPerTransaction;
         for (int first = 0; first < recipients.Count; first += most)
         {
             IReadOnlyList<OpenRecipient> some = recipients.Count <= most ? recipients : [.. recipients.Skip(first).Take(most)];
-            IReadOnlyList<Outcome> ended = await SendSomeAsync(message, some);
+            IReadOnlyList<Outcome> ended = await SendSomeAsync(message, some, ahead, isLast: first + most >= recipients.Count);
             for (int i = 0; i < ended.Count; i++)
                 outcomes[first + i] = ended[i];
             if (ReplyClassifier.Classify(ended[0]).Scope != Scope.Host)
@@ -66,31 +106,38 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
         }
     }
 
-    private async Task<IReadOnlyList<Outcome>> SendSomeAsync(SpooledMessage message, IReadOnlyList<OpenRecipient> recipients)
+    /// <param name="ahead">Its transaction, when that has begun on the session.</param>
+    private async Task<IReadOnlyList<Outcome>> SendSomeAsync(
+        SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, Transaction? ahead, bool isLast)
     {
-        bool reused = await ReuseAsync();
+        bool reused = ahead is not null || await ReuseAsync();
         while (true)
         {
             if (_session is null)
             {
-                (Opening opening, _peer) = await runner.OpenAsync(_opener, server, runner.Aborting);
+                (Opening opening, _peer) = await runner.OpenAsync(_opener, _server, runner.Aborting);
                 if (opening.Session is null)
                     return [.. Enumerable.Repeat(opening.Outcome, recipients.Count)];
                 _session = opening.Session;
                 _announced = _session.Capabilities;
             }
-            TransactionResult result = await _session.SendAsync(message, recipients, runner.Aborting);
+            _session.Next = isLast ? TakeAhead : null;
+            TransactionResult result = await _session.SendAsync(ahead ?? new Transaction(_session, message, recipients), runner.Aborting);
             if (!result.SessionUsable)
             {
                 _session.Dispose();
                 _session = null;
+                GiveBackNext();
             }
             // A kept session may have been closed by the other side while it was idle, or may be over after so many messages: that says nothing
             // about the host.
             bool stale = reused && result.Outcomes[0] is { Stage: Stage.Mail, Uncertain: false } and ({ Failure: Failure.Closed } or { Reply.Code: 421 });
-            if (!stale)
+            // Nor does it that it has dropped what came behind a final dot, against RFC 2920 3.2.
+            bool dropped = ahead is not null && result.Outcomes[0] is { Stage: Stage.Mail, Failure: Failure.TimedOut or Failure.Garbage };
+            if (!stale && !dropped)
                 return result.Outcomes;
-            reused = false;
+            queue.NothingAhead |= dropped;
+            (reused, ahead) = (false, null);
         }
     }
 
@@ -101,6 +148,14 @@ internal sealed class DeliveryWorker(MailServer server, SessionSettings settings
         if (_session is not null && (!_session.IsUsable() || (limit > 0 && _session.Transactions >= limit)))
             await CloseAsync();
         return _session is not null;
+    }
+
+    /// <summary>A message in hand.</summary>
+    /// <param name="IsLoop">It has too many Received fields to be sent on.</param>
+    private sealed record Opened(Delivery Delivery, SpooledMessage Message, bool IsLoop)
+    {
+        /// <summary>When it was offered to the session behind the one before it.</summary>
+        public Transaction? Transaction { get; set; }
     }
 }
 

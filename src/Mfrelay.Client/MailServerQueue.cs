@@ -35,6 +35,9 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 
     public MailServer Server { get; } = server;
 
+    /// <summary>It has once left unanswered what came behind mail data, though it says PIPELINING: never again.</summary>
+    public bool NothingAhead { get; set; }
+
     /// <summary>How many more rows may be handed to it.</summary>
     public int Room
     {
@@ -151,14 +154,14 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 
     private async Task WorkAsync()
     {
-        var worker = new DeliveryWorker(Server, _settings, runner);
+        var worker = new DeliveryWorker(this, _settings, runner);
         using var idle = new IdleWorker(this, runner);
         lock (_workers)
             _coming--;
         while (await WaitAsync(idle))
         {
-            while (!runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery))
-                await AttemptAsync(worker, delivery!);
+            while ((worker.Next ?? Take()) is { } delivery)
+                await AttemptAsync(worker, delivery);
         }
         await worker.CloseAsync();
     }
@@ -237,6 +240,36 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         _coming++;
         worker.Wake();
         return true;
+    }
+
+    private Delivery? Take() => !runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery) ? delivery : null;
+
+    /// <summary>
+    /// For a session that has not done with one message yet: the next one, so that both share a round trip. Null when that could make one wait that
+    /// another session could take: there must be more than one for each.
+    /// </summary>
+    public Delivery? TakeAhead()
+    {
+        lock (_workers)
+        {
+            if (NothingAhead || _retired || _settings.MessagesPerSecond > 0 || Waiting <= _sessions || _sessions - _waiting.Count < Limit)
+                return null;
+        }
+        return Take();
+    }
+
+    /// <summary>What was taken ahead, from a session that ended before it was tried.</summary>
+    public void GiveBack(Delivery delivery)
+    {
+        lock (_workers)
+        {
+            if (!_retired)
+            {
+                Add(delivery);
+                return;
+            }
+        }
+        runner.PlaceAgain(delivery);
     }
 
     private bool TryTake(out Delivery? delivery)

@@ -23,6 +23,9 @@ internal sealed class OutboundSession : IDisposable
     private readonly Deadline _deadline;
     private CancellationToken _caller;
 
+    /// <summary>Replies to its envelope are due.</summary>
+    private Transaction? _ahead;
+
     public OutboundSession(Wire wire, SmtpCapabilities capabilities, long maxSize, SessionSettings settings)
     {
         (_wire, Capabilities, MaxSize, Settings) = (wire, capabilities, maxSize, settings);
@@ -41,6 +44,12 @@ internal sealed class OutboundSession : IDisposable
     public int Transactions { get; private set; }
 
     public bool IsClosed { get; private set; }
+
+    /// <summary>
+    /// Asked when the final dot of a message is about to go out where the mail server has PIPELINING: what comes after it on this session, so that
+    /// its envelope can go out with it. Whoever answers must give that to <see cref="SendAsync(Transaction, CancellationToken)"/> next.
+    /// </summary>
+    public Func<Transaction?>? Next { get; set; }
 
     /// <summary>"192.0.2.1:25", the address that answered.</summary>
     public string RemoteAddress { get; }
@@ -62,7 +71,7 @@ internal sealed class OutboundSession : IDisposable
     /// <summary>
     /// Whether a transaction can be tried on an idle session: no closed connection and no 421 waits on it. Costs a system call, no round trip.
     /// </summary>
-    public bool IsUsable() => !IsClosed && !OutOfStep && !_wire.HasNews;
+    public bool IsUsable() => !IsClosed && _ahead is null && !OutOfStep && !_wire.HasNews;
 
     internal bool Has(SmtpCapabilities capability) => Capabilities.HasFlag(capability);
 
@@ -71,11 +80,15 @@ internal sealed class OutboundSession : IDisposable
     /// Throws only when the message cannot be read; the session is closed then.
     /// </summary>
     /// <param name="recipients">At most <see cref="SessionSettings.MaxRecipientsPerTransaction"/>; ordinals count in the message's envelope.</param>
-    public async ValueTask<TransactionResult> SendAsync(
-        SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, CancellationToken cancellation)
+    public ValueTask<TransactionResult> SendAsync(
+        SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, CancellationToken cancellation) =>
+        SendAsync(new Transaction(this, message, recipients), cancellation);
+
+    /// <inheritdoc cref="SendAsync(SpooledMessage, IReadOnlyList{OpenRecipient}, CancellationToken)"/>
+    public async ValueTask<TransactionResult> SendAsync(Transaction transaction, CancellationToken cancellation)
     {
         Transactions++;
-        var transaction = new Transaction(this, message, recipients);
+        _ahead = null;
         _caller = cancellation;
         CancellationTokenRegistration registration =
             cancellation.UnsafeRegister(static session => ((OutboundSession)session!).StopWaiting(), this);
@@ -91,7 +104,7 @@ internal sealed class OutboundSession : IDisposable
             _caller = CancellationToken.None;
             // What has once been cancelled stays so; a peer that talks out of turn cannot be trusted to pair replies with commands.
             _deadline.Lift();
-            if (!finished || IsClosed || OutOfStep || _deadline.HasRung || _waiting.IsCancellationRequested)
+            if (!finished || IsClosed || (OutOfStep && _ahead is null) || _deadline.HasRung || _waiting.IsCancellationRequested)
                 Close();
         }
         return new TransactionResult(transaction.Outcomes, !IsClosed);
@@ -123,6 +136,16 @@ internal sealed class OutboundSession : IDisposable
             return;
         ArrayPool<byte>.Shared.Return(buffer);
         ArrayPool<byte>.Shared.Return(scratch);
+    }
+
+    /// <summary>Writes the envelope of the next message, when there is one and it fits.</summary>
+    internal int WriteAhead(Span<byte> room)
+    {
+        if (!Has(SmtpCapabilities.Pipelining) || Next?.Invoke() is not { } next)
+            return 0;
+        int octets = next.WriteAhead(room);
+        _ahead = octets > 0 ? next : null;
+        return octets;
     }
 
     /// <summary>Ends the connection now, without QUIT. What is still being written or read fails.</summary>

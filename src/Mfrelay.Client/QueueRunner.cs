@@ -418,10 +418,13 @@ internal sealed partial class QueueRunner : IAsyncDisposable
     }
 
     /// <summary>Back to the schedule: nothing has changed but what others did to its rows.</summary>
-    private void PlaceAgain(Delivery delivery)
+    public void PlaceAgain(Delivery delivery)
     {
-        foreach (Delivery open in LetGoOpen(delivery))
-            Place(open);
+        lock (_gate)
+        {
+            foreach (Delivery open in LetGoOpen(delivery))
+                Place(open);
+        }
     }
 
     /// <summary>As <see cref="LetGo"/>: what of its rows is open. One without a row gets it soon, and comes by that.</summary>

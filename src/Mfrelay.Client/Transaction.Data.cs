@@ -57,7 +57,10 @@ internal sealed partial class Transaction
         return _session.SendBuffer.AsMemory(0, commands.Written);
     }
 
-    /// <summary>Mail data after 354: a small message in one write with its final dot, a large one block by block.</summary>
+    /// <summary>
+    /// Mail data after 354: a small message in one write with its final dot, a large one block by block. Behind the dot goes the next envelope, if
+    /// there is one.
+    /// </summary>
     private async ValueTask SendDataAsync()
     {
         // A 250 that nothing asked for would be taken for the answer to the final dot, and the message lost.
@@ -116,7 +119,9 @@ internal sealed partial class Transaction
             filled = 0;
         }
         stuffer.End.CopyTo(block.Span[filled..]);
-        return await _session.WriteAsync(block[..(filled + stuffer.End.Length)], _session.Settings.DataTimeout);
+        filled += stuffer.End.Length;
+        filled += _session.WriteAhead(block.Span[filled..]);
+        return await _session.WriteAsync(block[..filled], _session.Settings.DataTimeout);
     }
 
     /// <summary>Reads the reply to mail data that is out, or learns why it could not be sent.</summary>

@@ -10,7 +10,7 @@ namespace Mfrelay.Client;
 /// The dialog is a row of commands: [RSET] MAIL RCPT... DATA, or [RSET] MAIL RCPT... BDAT with the data of a small message. With PIPELINING
 /// (RFC 2920) as many of them as the send buffer takes go out in one write, and their replies are read while that write may still be waiting,
 /// so that a peer with small buffers cannot lock up with us; without it one command at a time. A message costs two round trips with DATA,
-/// one with BDAT.
+/// one with BDAT; and one with DATA too where the envelope came behind the mail data of the message before (<see cref="WriteAhead"/>).
 /// </para>
 /// </summary>
 internal sealed partial class Transaction
@@ -44,6 +44,9 @@ internal sealed partial class Transaction
     /// <summary>The mail data has its reply.</summary>
     private bool _complete;
 
+    /// <summary>The whole envelope is on its way, behind the mail data of the transaction before: its replies come after the one to that.</summary>
+    public bool IsAhead { get; private set; }
+
     public Transaction(OutboundSession session, SpooledMessage message, IReadOnlyList<OpenRecipient> recipients)
     {
         _session = session;
@@ -62,16 +65,36 @@ internal sealed partial class Transaction
 
     public async ValueTask RunAsync()
     {
-        if (!RefuseWithoutAsking())
+        if (!IsAhead && !RefuseWithoutAsking())
             return;
         bool reset = _session.NeedsReset;
         _session.NeedsReset = true;
-        await EnvelopeAsync(reset ? ResetStep : MailStep);
+        if (IsAhead)
+            await ReadRepliesAsync(MailStep, _lastStep + 1);
+        else
+            await EnvelopeAsync(reset ? ResetStep : MailStep);
         if (_broken.IsOpen && _goAhead && (_accepted == 0 || !_rest.IsOpen))
             await EndWithoutDataAsync();
         else if (_broken.IsOpen && _rest.IsOpen && _accepted > 0 && !_complete)
             await (_chunking ? SendChunkAsync() : SendDataAsync());
         Settle(_broken.IsOpen ? _rest : _broken);
+    }
+
+    /// <summary>
+    /// Writes all of the envelope and DATA, to be sent behind the mail data of the transaction before (RFC 2920 3.1: what ends a message may be the
+    /// first of a group of commands). That one must be with DATA, as this one then is: the mail server has to answer its final dot first.
+    /// </summary>
+    /// <returns>Octets written; 0 when there is no room, or something about a recipient or the message that has to be looked at first.</returns>
+    public int WriteAhead(Span<byte> room)
+    {
+        int most = 64 + CommandWriter.MaxMail(_message.Envelope);
+        for (int i = 0; i < _recipients.Count; i++)
+            most += CommandWriter.MaxRcpt(RecipientOf(i));
+        if (room.Length < most || !RefuseWithoutAsking() || Array.Exists(_outcomes, static outcome => !outcome.IsOpen))
+            return 0;
+        IsAhead = true;
+        int step = MailStep;
+        return FillWindow(room, ref step, _lastStep);
     }
 
     /// <summary>What we know without the mail server. False when nobody is left to ask for.</summary>
@@ -112,18 +135,18 @@ internal sealed partial class Transaction
             if (step > last || (step == _lastStep && _accepted == 0))
                 return;
             int first = step;
-            int octets = FillWindow(ref step, last);
+            int octets = FillWindow(_session.SendBuffer, ref step, last);
             await ExchangeAsync(first, step, _session.SendBuffer.AsMemory(0, octets));
             if (!_broken.IsOpen || !_rest.IsOpen)
                 return;
         }
     }
 
-    /// <summary>Writes the next commands into the send buffer: one, or with PIPELINING as many as fit.</summary>
+    /// <summary>Writes the next commands: one, or with PIPELINING as many as fit.</summary>
     /// <param name="step">In: the first. Out: the one after the last.</param>
-    private int FillWindow(ref int step, int last)
+    private int FillWindow(Span<byte> room, ref int step, int last)
     {
-        var commands = new CommandWriter(_session.SendBuffer);
+        var commands = new CommandWriter(room);
         bool pipelining = _session.Has(SmtpCapabilities.Pipelining);
         do
         {
@@ -235,6 +258,16 @@ internal sealed partial class Transaction
         ValueTask<Failure> write = _session.WriteAsync(commands, _session.Settings.CommandTimeout);
         Task<Failure>? writing = write.IsCompleted ? null : write.AsTask();
         bool written = writing is null && await write == Failure.None;
+        await ReadRepliesAsync(first, end);
+        if (writing is not null)
+            written = await writing == Failure.None;
+        // Without a reply a chunk that went out whole may have been taken, whatever the replies before it were to be.
+        if (written && end > _lastStep && _chunking && _broken.Failure != Failure.None)
+            _broken = _broken with { Uncertain = true };
+    }
+
+    private async ValueTask ReadRepliesAsync(int first, int end)
+    {
         for (int step = first; step < end && _broken.IsOpen; step++)
         {
             if (IsSettledRecipient(step))
@@ -243,16 +276,7 @@ internal sealed partial class Transaction
             TimeSpan timeout = bdat ? _session.Settings.FinalDotTimeout : _session.Settings.CommandTimeout;
             Apply(step, await _session.ReadReplyAsync(timeout, keepText: bdat));
         }
-        if (writing is not null)
-        {
-            if (!_broken.IsOpen)
-                _session.Close();
-            written = await writing == Failure.None;
-        }
         if (!_broken.IsOpen)
             _session.Close();
-        // Without a reply a chunk that went out whole may have been taken, whatever the replies before it were to be.
-        if (written && end > _lastStep && _chunking && _broken.Failure != Failure.None)
-            _broken = _broken with { Uncertain = true };
     }
 }

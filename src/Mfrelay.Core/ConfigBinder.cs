@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Diagnostics.CodeAnalysis;
 
 namespace Mfrelay.Core;
 
@@ -6,6 +7,7 @@ namespace Mfrelay.Core;
 /// Puts the values of config files into the records, one file after the other, so that each value of each file is checked, also one
 /// that a later file replaces.
 /// </summary>
+[UnconditionalSuppressMessage("Trimming", "IL2072", Justification = Setting.Kept)]
 internal sealed class ConfigBinder(List<ConfigError> errors)
 {
     private readonly Dictionary<string, ConfigPlace> _places = new(StringComparer.Ordinal);

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Mfrelay.Core;
 
@@ -36,8 +37,6 @@ internal sealed record RaisedAlert(string Rule, string Subject, string Value, Da
 internal sealed record DaemonFigures(
     DateTimeOffset Time, DateTimeOffset Started, int Sessions, IReadOnlyList<Figure> Figures, IReadOnlyList<RaisedAlert> Alerts)
 {
-    private static readonly JsonSerializerOptions Options = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
-
     public Figure? Of(string name) => Figures.FirstOrDefault(figure => string.Equals(figure.Name, name, StringComparison.Ordinal));
 
     public static string FileOf(string runDirectory, string daemon) => Path.Combine(runDirectory, $"{daemon}.figures");
@@ -47,7 +46,7 @@ internal sealed record DaemonFigures(
     {
         try
         {
-            return JsonSerializer.Deserialize<DaemonFigures>(File.ReadAllText(FileOf(runDirectory, daemon)), Options);
+            return JsonSerializer.Deserialize(File.ReadAllText(FileOf(runDirectory, daemon)), FiguresJson.Default.DaemonFigures);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
         {
@@ -59,10 +58,15 @@ internal sealed record DaemonFigures(
     public void Write(string runDirectory, string daemon)
     {
         string file = FileOf(runDirectory, daemon), unfinished = $"{file}.new";
-        File.WriteAllText(unfinished, JsonSerializer.Serialize(this, Options));
+        File.WriteAllText(unfinished, JsonSerializer.Serialize(this, FiguresJson.Default.DaemonFigures));
         File.Move(unfinished, file, overwrite: true);
     }
 }
+
+/// <summary>The form of that file, made by the compiler: compiled ahead, a daemon cannot look into its types to write them.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(DaemonFigures))]
+internal sealed partial class FiguresJson : JsonSerializerContext;
 
 /// <summary>The last five minutes of a count, by the second.</summary>
 internal sealed class Rates

@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
@@ -6,8 +7,14 @@ using System.Text.Json;
 namespace Mfrelay.Core;
 
 /// <summary>A property marked with <see cref="SettingAttribute"/>, as the binder and the sample see it.</summary>
+[UnconditionalSuppressMessage("Trimming", "IL2067", Justification = Setting.Kept)]
+[UnconditionalSuppressMessage("Trimming", "IL2070", Justification = Setting.Kept)]
+[UnconditionalSuppressMessage("AOT", "IL3050", Justification = "Of every value type there is a setting whose default is a list.")]
 internal sealed class Setting
 {
+    /// <summary>Why a record may be looked into where programs are compiled ahead.</summary>
+    public const string Kept = "packaging/publish.targets keeps all of this assembly.";
+
     private readonly PropertyInfo _property;
 
     private Setting(PropertyInfo property, SettingAttribute attribute, object defaults)
@@ -72,7 +79,7 @@ internal sealed class Setting
         from property in record.GetProperties(BindingFlags.Public | BindingFlags.Instance)
         let attribute = property.GetCustomAttribute<SettingAttribute>()
         where attribute is not null
-        orderby property.MetadataToken
+        orderby attribute.Line
         select (property, attribute);
 
     private IComparable? BoundOf(string? text) => text is null ? null : SettingValue.ParseBound(Type, text);

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Mfrelay.Core;
 
 /// <summary>
@@ -5,10 +7,13 @@ namespace Mfrelay.Core;
 /// initializer, and "required" properties must be given. The binder, the sample and the error texts all read this.
 /// </summary>
 /// <param name="doc">One line for the operator, without a full stop.</param>
+/// <param name="line">Of the source, so that the settings of a record have an order; left to the compiler.</param>
 [AttributeUsage(AttributeTargets.Property)]
-public sealed class SettingAttribute(string doc) : Attribute
+public sealed class SettingAttribute(string doc, [CallerLineNumber] int line = 0) : Attribute
 {
     public string Doc { get; } = doc;
+
+    public int Line { get; } = line;
 
     /// <summary>The key, where it is not the property's name ("mail_server" for a list called MailServers).</summary>
     public string? Key { get; init; }

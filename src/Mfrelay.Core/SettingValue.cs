@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -8,6 +9,7 @@ using System.Runtime.Serialization;
 namespace Mfrelay.Core;
 
 /// <summary>One value of a setting: from TOML, to TOML, and in words, by the type of its property. Here is the list of types a setting can have.</summary>
+[UnconditionalSuppressMessage("Trimming", "IL2070", Justification = Setting.Kept)]
 internal static class SettingValue
 {
     /// <returns>The value, or null with an error that says what is wrong and what is allowed.</returns>
@@ -102,7 +104,7 @@ internal static class SettingValue
     }
 
     private static object? ParseChoice(Type type, string text) =>
-        Enum.GetValues(type).Cast<object>().FirstOrDefault(choice => NameOf(type, choice.ToString()!).Equals(text, StringComparison.Ordinal));
+        Enum.GetNames(type).FirstOrDefault(choice => NameOf(type, choice).Equals(text, StringComparison.Ordinal)) is { } name ? Enum.Parse(type, name) : null;
 
     /// <summary>"next" for Next; what an EnumMember attribute says where the word is another.</summary>
     private static string NameOf(Type type, string choice) =>

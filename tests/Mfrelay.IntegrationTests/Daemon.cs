@@ -18,7 +18,10 @@ internal sealed class Daemon : IDisposable
     private readonly List<string> _errors = [];
     private TaskCompletionSource _news = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <param name="name">Of an executable that the build put beside the tests.</param>
+    /// <summary>Where the programs are: the build puts them beside the tests; MFRELAY_BIN names those of a package.</summary>
+    private static readonly string Programs = Environment.GetEnvironmentVariable("MFRELAY_BIN") ?? AppContext.BaseDirectory;
+
+    /// <param name="name">Of an executable in <see cref="Programs"/>.</param>
     public Daemon(string name, params string[] arguments)
         : this(name, [], arguments)
     {
@@ -27,7 +30,7 @@ internal sealed class Daemon : IDisposable
     /// <param name="environment">Set besides what this process has.</param>
     public Daemon(string name, Dictionary<string, string> environment, params string[] arguments)
     {
-        var start = new ProcessStartInfo(Path.Join(AppContext.BaseDirectory, name), arguments)
+        var start = new ProcessStartInfo(Path.Join(Programs, name), arguments)
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -18,6 +18,8 @@ internal sealed class Sink : IDisposable
     private readonly List<Socket> _sessions = [];
     private Socket? _listener;
 
+    private int _behind;
+
     public Sink(bool started = true)
     {
         EndPoint = Loopback.FreeEndPoint();
@@ -26,6 +28,12 @@ internal sealed class Sink : IDisposable
     }
 
     public IPEndPoint EndPoint { get; }
+
+    /// <summary>Of the final dots so many had commands behind them.</summary>
+    public int Behind => Volatile.Read(ref _behind);
+
+    /// <summary>Throws away what stands behind a final dot, though it says PIPELINING.</summary>
+    public bool DropsBehind { get; set; }
 
     /// <summary>Asked with each command line, and with "." at the end of mail data: a reply, or null for the usual one.</summary>
     public Func<string, Task<string?>> Script { get; set; } = _ => Task.FromResult<string?>(null);
@@ -133,6 +141,10 @@ internal sealed class Sink : IDisposable
                 await wire.WriteAsync(reply);
                 if (await ReadDataAsync(wire) is not { } data)
                     return;
+                if (wire.Buffered > 0)
+                    Interlocked.Increment(ref _behind);
+                if (DropsBehind)
+                    wire.Drop();
                 reply = await Script(".") ?? "250 2.0.0 kept";
                 if (reply.StartsWith('2'))
                 {
@@ -166,6 +178,10 @@ internal sealed class Sink : IDisposable
         private readonly byte[] _buffer = new byte[64 * 1024];
         private int _start;
         private int _end;
+
+        public int Buffered => _end - _start;
+
+        public void Drop() => _start = _end;
 
         public Task WriteAsync(string reply) => stream.WriteAsync(Encoding.UTF8.GetBytes(reply + "\r\n")).AsTask();
 

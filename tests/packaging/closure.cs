@@ -2,7 +2,7 @@
 #:property RunAnalyzers=false
 #:property RestorePackagesWithLockFile=false
 // Prints every assembly that a program in a directory may load (references of references) and that is not there; fails when there is one.
-// dotnet run tests/packaging/closure.cs -- /usr/lib/mfrelay mfrelay mf-smtp-server mf-smtp-client
+// dotnet run tests/packaging/closure.cs -- /usr/lib/mfrelay mfrelay
 using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
 

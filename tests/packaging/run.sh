@@ -29,7 +29,7 @@ check() {
 
 tools() {
     local missing=() pair
-    for pair in dpkg-deb:dpkg lintian:lintian rpmbuild:rpm rpmlint:rpmlint xz:xz-utils groff:groff man:man-db zsh:zsh fish:fish; do
+    for pair in gcc:gcc dpkg-deb:dpkg lintian:lintian rpmbuild:rpm rpmlint:rpmlint xz:xz-utils groff:groff man:man-db zsh:zsh fish:fish; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     [[ -x /bin/busybox ]] || missing+=(busybox-static)
@@ -76,7 +76,14 @@ every_unit_is_there() {
         cmp "$unit" "$work/deb/usr/lib/systemd/system/${unit##*/}" || return 1
     done
 }
-all_that_is_referenced() { dotnet run tests/packaging/closure.cs -- "$work/deb/usr/lib/mfrelay" mfrelay mf-smtp-server mf-smtp-client; }
+all_that_is_referenced() { dotnet run tests/packaging/closure.cs -- "$work/deb/usr/lib/mfrelay" mfrelay; }
+# What the packages say of the C library they need is what the programs need: the newest version of its that they name.
+c_library_is_named() {
+    local newest wanted
+    wanted=$(dpkg-deb --field "$work"/a/*.deb Depends | sed -nE 's/.*libc6 \(>= ([0-9.]+)\).*/\1/p')
+    newest=$(objdump -T "$work"/deb/usr/lib/mfrelay/{mf*[a-z],*.so} 2>/dev/null | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -n 1)
+    echo "$newest, libc6 $wanted" && [[ $newest == "GLIBC_$wanted" ]] && rpm -qp --requires "$work"/a/*.rpm | grep -x "glibc >= $wanted"
+}
 lintian_errors() { lintian --allow-root --fail-on error "$work"/a/*.deb; }
 rpmlint_errors() { rpmlint -r packaging/rpm/rpmlintrc "$work"/a/*.rpm; }
 
@@ -141,7 +148,10 @@ make_machine() {
 # The root has no rpm database of its own to know a C library by.
 rpm_installs() { rpm --root "$machine" --initdb && rpm --root "$machine" -i --nodeps "$work"/a/*.rpm; }
 rpm_verifies() { local output; output=$(rpm --root "$machine" -V --nodeps mfrelay) && [[ -z $output ]] || { echo "$output" && return 1; }; }
-rpm_runs() { [[ $(env -i /usr/sbin/chroot "$machine" /usr/bin/mfrelay version) == "mfrelay "* ]] && chroot "$machine" /usr/bin/mfrelay config check; }
+rpm_runs() {
+    [[ $(env -i /usr/sbin/chroot "$machine" /usr/bin/mfrelay version) == "mfrelay "* ]] && chroot "$machine" /usr/bin/mfrelay config check &&
+        chroot "$machine" /usr/sbin/mf-smtp-server --version && chroot "$machine" /usr/sbin/mf-smtp-client --version
+}
 rpm_sees_a_change() {
     local output
     echo >>"$machine/usr/lib/mfrelay/mfrelay.runtimeconfig.json"
@@ -152,9 +162,10 @@ rpm_sees_a_change() {
 rpm_upgrades() {
     echo '# mine' >>"$machine/etc/mfrelay/mfrelay.toml"
     mkdir -p "$machine/var/lib/mfrelay/queue" && : >"$machine/var/lib/mfrelay/queue/mail" || return 1
-    packaging/build.sh rpm x64 --fast --version 99.1 --output "$work/newer" && rpm --root "$machine" -U --nodeps "$work"/newer/*.rpm || return 1
-    [[ $(env -i /usr/sbin/chroot "$machine" /usr/bin/mfrelay version) == "mfrelay 99.1"* ]] || return 1
-    [[ $(rpm --root "$machine" -q mfrelay | wc -l) == 1 && -e $machine/var/lib/mfrelay/queue/mail ]] && grep -q '# mine' "$machine/etc/mfrelay/mfrelay.toml"
+    packaging/build.sh rpm x64 --fast --version 99.1 --programs "$work/deb/usr/lib/mfrelay" --output "$work/newer" || return 1
+    rpm --root "$machine" -U --nodeps "$work"/newer/*.rpm || return 1
+    [[ $(env -i /usr/sbin/chroot "$machine" /usr/bin/mfrelay version) == "mfrelay "* ]] || return 1
+    [[ $(rpm --root "$machine" -q mfrelay) == mfrelay-99.1-1.x86_64 && -e $machine/var/lib/mfrelay/queue/mail ]] && grep -q '# mine' "$machine/etc/mfrelay/mfrelay.toml"
 }
 rpm_keeps_the_config() {
     rpm --root "$machine" -e mfrelay && grep -q '# mine' "$machine/etc/mfrelay/mfrelay.toml.rpmsave" && [[ -d $machine/var/lib/mfrelay/queue && ! -e $machine/usr/lib/mfrelay ]]
@@ -172,6 +183,7 @@ if check 'deb, rpm and tar are built' build; then
     check 'no symbols and documentation files are in it' no_debris
     check 'every unit is in it' every_unit_is_there
     check 'every assembly that is referenced is in it' all_that_is_referenced
+    check 'the C library it asks for is the one it needs' c_library_is_named
     check 'lintian finds no error' lintian_errors
     check 'rpmlint finds no error' rpmlint_errors
     check 'groff and man have no warning' manual_is_clean
