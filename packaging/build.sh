@@ -63,25 +63,33 @@ copy_sources() {
 
 # The daemons as machine code: they run for months, and nothing has to be compiled while they do. The command brings the runtime.
 publish() {
-    local name options=(-r "linux-$arch" -c Release -v quiet -p:RestorePackagesWithLockFile=false -p:RunAnalyzers=false
-        -p:EnforceCodeStyleInBuild=false -p:SelfContained=true -p:DebugType=none -p:GenerateDocumentationFile=false
-        -p:ContinuousIntegrationBuild=true "-p:PathMap=$source=/src" "-p:Version=$version" -p:NuGetAudit=false
-        "-p:CustomAfterMicrosoftCommonTargets=$source/packaging/publish.targets")
-    local native=(-p:PublishAot=true -p:StripSymbols=true)
-    case $(uname -m)/$arch in
-        x86_64/x64 | aarch64/arm64) ;;
-        # Debian: clang lld and crossbuild-essential-arm64 or -amd64.
-        *) native+=(-p:CppCompilerAndLinker=clang -p:LinkerFlavor=lld "-p:ObjCopyName=$cross-objcopy") ;;
-    esac
-    mkdir -p "$lib"
-    cd "$source"
-    dotnet publish src/Mfrelay.Cli "${options[@]}" -p:PublishReadyToRun=true -o "$lib"
-    rm "$lib"/mf-smtp-* # not the daemons: files to start them where the runtime is another
-    for name in server client; do
-        dotnet publish "src/Mfrelay.${name^}" "${options[@]}" "${native[@]}" -o "$work/$name"
-        cp "$work/$name/mf-smtp-$name" "$lib/"
+    local name pid pids=() failed=''
+    for name in cli server client; do
+        publish_one $name &
+        pids+=($!)
     done
-    cd "$tree"
+    for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+    [[ ! $failed ]] || die 'the programs could not be built'
+    mkdir -p "$lib"
+    cp "$work"/cli/* "$work/server/mf-smtp-server" "$work/client/mf-smtp-client" "$lib/"
+}
+
+# Each from sources of its own, so that they do not wait for each other.
+publish_one() { # cli|server|client
+    local from=$work/source-$1 linker=clang options=()
+    cp -r "$source" "$from"
+    command -v gcc >/dev/null && linker=gcc
+    if [[ $1 == cli ]]; then
+        options=(-p:PublishReadyToRun=true)
+    elif [[ $(uname -m)/$arch == @(x86_64/x64|aarch64/arm64) ]]; then
+        options=(-p:PublishAot=true -p:StripSymbols=true "-p:CppCompilerAndLinker=$linker")
+    else # Debian: clang lld crossbuild-essential-arm64 (-amd64)
+        options=(-p:PublishAot=true -p:StripSymbols=true -p:CppCompilerAndLinker=clang -p:LinkerFlavor=lld "-p:ObjCopyName=$cross-objcopy")
+    fi
+    (cd "$from" && dotnet publish "src/Mfrelay.${1^}" "${options[@]}" -r "linux-$arch" -c Release -v quiet -p:SelfContained=true -p:DebugType=none \
+        -p:RestorePackagesWithLockFile=false -p:RunAnalyzers=false -p:EnforceCodeStyleInBuild=false -p:GenerateDocumentationFile=false \
+        -p:ContinuousIntegrationBuild=true "-p:PathMap=$from=/src" "-p:Version=$version" -p:NuGetAudit=false \
+        "-p:CustomAfterMicrosoftCommonTargets=$from/packaging/publish.targets" -o "$work/$1")
 }
 
 # Where NuGet has put the runtime that was published.
@@ -98,7 +106,7 @@ publish_checks() {
         [[ -x $lib/$name ]] || die "$name was not published"
     done
     # What is in the package is in its list of licences.
-    sed -nE 's|^ *"([A-Za-z.]+)/[0-9.]+": \{$|\1|p' "$lib"/*.deps.json "$source"/src/*/bin/Release/net10.0/linux-*/mf-smtp-*.deps.json | sort -u | while read -r name; do
+    sed -nE 's|^ *"([A-Za-z.]+)/[0-9.]+": \{$|\1|p' "$lib"/*.deps.json "$work"/source-*/src/*/bin/Release/net10.0/linux-*/mf-smtp-*.deps.json | sort -u | while read -r name; do
         case $name in Mfrelay.Core | mfrelay | mf-smtp-* | Microsoft.* | System.* | runtimepack.*) continue ;; esac
         grep -qw -- "$name" "$source/packaging/copyright" || die "packaging/copyright does not name $name"
     done
