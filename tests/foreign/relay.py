@@ -27,7 +27,8 @@ port = {port}
 
 def executable(name, project):
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-    folder = os.environ.get("MFRELAY_BIN") or os.path.join(root, project, "bin", os.environ.get("CONFIG", "Release"), "net10.0")
+    folder = os.environ.get("MFRELAY_BIN") if project.startswith("src/") else None # a package has no test programs
+    folder = folder or os.path.join(root, project, "bin", os.environ.get("CONFIG", "Release"), "net10.0")
     path = os.path.abspath(os.path.join(folder, name))
     if not os.access(path, os.X_OK):
         raise Failed(f"{path} is not there: build first (dotnet build -c Release), or name a folder in MFRELAY_BIN")
