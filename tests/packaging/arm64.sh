@@ -32,6 +32,14 @@ within() { # SECONDS COMMAND...
     until "$@"; do ((SECONDS < end)) && sleep 1 || return 1; done
 }
 
+tools() {
+    local missing=() pair
+    for pair in clang:clang ld.lld:lld aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+    done
+    [[ -e /usr/aarch64-linux-gnu/include/stdio.h ]] || missing+=(libc6-dev-arm64-cross)
+    ((${#missing[@]} == 0)) || { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; }
+}
 make_root() {
     command -v mmdebstrap >/dev/null || apt-get install -y -qq --no-install-recommends mmdebstrap || return 1
     mmdebstrap --architectures=arm64 --variant=extract --include=libc6,libgcc-s1,libstdc++6,libssl3,zlib1g bookworm "$root" || return 1
@@ -73,7 +81,7 @@ stops() {
 }
 
 tests/foreign/install.sh
-if check 'a root with an arm64 C library' make_root && check 'the arm64 package is built' unpack; then
+if check 'the tools are here' tools && check 'a root with an arm64 C library' make_root && check 'the arm64 package is built' unpack; then
     check 'the command runs' mfrelay config check
     check 'a mail server' sink
     check 'mf-smtp-server starts' start mf-smtp-server
