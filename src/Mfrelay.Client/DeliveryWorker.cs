@@ -132,8 +132,9 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
             // A kept session may have been closed by the other side while it was idle, or may be over after so many messages: that says nothing
             // about the host.
             bool stale = reused && result.Outcomes[0] is { Stage: Stage.Mail, Uncertain: false } and ({ Failure: Failure.Closed } or { Reply.Code: 421 });
-            // Nor does it that it has dropped what came behind a final dot, against RFC 2920 3.2.
-            bool dropped = ahead is not null && result.Outcomes[0] is { Stage: Stage.Mail, Failure: Failure.TimedOut or Failure.Garbage };
+            // Nor does it that it has dropped what came behind a final dot, against RFC 2920 3.2, or answered that twice.
+            bool dropped = ahead is not null && result.Outcomes[0] is { Stage: Stage.Mail, Failure: Failure.TimedOut }
+                or { Stage: Stage.Mail or Stage.Rcpt or Stage.Data, Failure: Failure.Garbage };
             if (!stale && !dropped)
                 return result.Outcomes;
             queue.NothingAhead |= dropped;

@@ -231,7 +231,15 @@ internal sealed partial class Transaction
         return !_broken.IsOpen;
     }
 
-    private void Break(Outcome outcome) => _broken = outcome;
+    private void Break(Outcome outcome)
+    {
+        _broken = outcome;
+        if (outcome.Failure != Failure.Garbage)
+            return;
+        // Out of step: a refusal before it may have been meant for somebody else.
+        for (int i = 0; i < _outcomes.Length; i++)
+            _outcomes[i] = _outcomes[i].Reply is null ? _outcomes[i] : default;
+    }
 
     private void Settle(Outcome outcome)
     {

@@ -61,6 +61,17 @@ public sealed class The_next_envelope_travels_with_the_mail_data
     }
 
     [Fact]
+    public async Task Nor_to_one_that_answers_mail_data_twice()
+    {
+        using var sink = new Sink { Script = line => Task.FromResult(line is "." ? "250 2.0.0 kept\r\n250 2.0.0 really" : null) };
+        await using Relay relay = await QueuedAsync(sink);
+        Daemon client = await relay.StartClientAsync();
+        await EachOnceAsync(sink);
+        Assert.Equal(1, sink.Behind);
+        Assert.Equal(0, client.Count("INFO_b211|INFO_b303|INFO_b103"));
+    }
+
+    [Fact]
     public async Task And_a_stop_leaves_none_half_done()
     {
         var third = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -126,6 +126,28 @@ public sealed class TransactionAheadTests
     }
 
     [Fact]
+    public async Task A_reply_too_many_refuses_nobody_in_the_place_of_another()
+    {
+        await using var peer = new ScriptedPeer(Greeting + First + """
+            C: MAIL FROM:<s@a.example>
+            C: RCPT TO:<refused@b.example>
+            C: RCPT TO:<taken@b.example>
+            C: DATA
+            S: 250 ok
+            S: 250 ok, really
+            S: 250 ok
+            S: 550 5.1.1 no such user
+            S: 250 ok
+            S: 354 go
+            ! eof
+            """);
+        using OutboundSession session = await Sending.OpenAsync(peer);
+        Transaction two = Offer(session, Sending.Message("refused@b.example", "taken@b.example"));
+        await SendAsync(session, One);
+        Assert.Equal(["data: not an SMTP reply", "data: not an SMTP reply"], await SendAsync(session, two));
+    }
+
+    [Fact]
     public async Task Without_PIPELINING_the_next_envelope_waits()
     {
         await using var peer = new ScriptedPeer(ScriptedPeer.Hello + """
