@@ -16,10 +16,10 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
     /// <summary>What it announced, also when the session is over by now.</summary>
     private SmtpCapabilities _announced;
 
-    /// <summary>Opened while the one before it was sent, whose mail data its envelope goes with if it can.</summary>
+    /// <summary>Its envelope went with the mail data of the one before.</summary>
     private Opened? _next;
 
-    /// <summary>What has to be attempted next: it is under way already.</summary>
+    /// <summary>What has to be attempted next: it has begun already.</summary>
     public Delivery? Next => _next?.Delivery;
 
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
@@ -58,10 +58,20 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
     {
         if (!runner.MayBegin(delivery))
             return null;
-        if (runner.Reader.Open(delivery, out string? damage) is { } message)
+        if (runner.Reader.Open(delivery, out string? damage) is not { } message)
+        {
+            runner.SetAside(delivery, damage!);
+            return null;
+        }
+        try
+        {
             return new Opened(delivery, message, TraceFields.Received(message) > runner.Settings.Client.MaxReceived);
-        runner.SetAside(delivery, damage!);
-        return null;
+        }
+        catch
+        {
+            message.Dispose();
+            throw;
+        }
     }
 
     /// <summary>While the last of a message is about to be sent on the session: the transaction after it.</summary>
@@ -69,14 +79,27 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
     {
         if (settings.MessagesPerSession > 0 && _session!.Transactions >= settings.MessagesPerSession)
             return null;
-        if (_next is not null || queue.TakeAhead() is not { } delivery || (_next = Open(delivery)) is null)
+        if (_next is not null || queue.TakeAhead() is not { } delivery)
             return null;
-        if (_next.IsLoop || delivery.Recipients.Count > settings.MaxRecipientsPerTransaction)
+        try
+        {
+            _next = Open(delivery);
+            if (_next is null or { IsLoop: true })
+                return null;
+            return _next.Transaction = new Transaction(_session!, _next.Message, delivery.Recipients);
+        }
+        catch (Exception e)
+        {
+            // The message that is being sent has no part in it.
+            runner.Log.Unexpected($"worker {_server.Address}", e);
+            _next?.Message.Dispose();
+            _next = null;
+            runner.PutBack(delivery);
             return null;
-        return _next.Transaction = new Transaction(_session!, _next.Message, delivery.Recipients);
+        }
     }
 
-    /// <summary>The session is over: what waits for the host waits with the others, if it has failed.</summary>
+    /// <summary>The session is over, or could not begin with it: it waits with the others, also when the host has failed.</summary>
     private void GiveBackNext()
     {
         if (_next is not { } next)
@@ -127,11 +150,14 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
             {
                 _session.Dispose();
                 _session = null;
-                GiveBackNext();
             }
+            if (_session is null || _next?.Transaction is not { IsAhead: true })
+                GiveBackNext();
             // A kept session may have been closed by the other side while it was idle, or may be over after so many messages: that says nothing
             // about the host.
-            bool stale = reused && result.Outcomes[0] is { Stage: Stage.Mail, Uncertain: false } and ({ Failure: Failure.Closed } or { Reply.Code: 421 });
+            // The same before any mail data of one that had begun before we came to it.
+            bool stale = reused && result.Outcomes[0] is { Uncertain: false } and ({ Failure: Failure.Closed } or { Reply.Code: 421 }) and { Stage: var stage }
+                && (stage == Stage.Mail || (ahead is not null && stage is Stage.Rcpt or Stage.Data));
             // Nor does it that it has dropped what came behind a final dot, against RFC 2920 3.2, or answered that twice.
             bool dropped = ahead is not null && result.Outcomes[0] is { Stage: Stage.Mail, Failure: Failure.TimedOut }
                 or { Stage: Stage.Mail or Stage.Rcpt or Stage.Data, Failure: Failure.Garbage };

@@ -31,6 +31,10 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private int _limit = int.MaxValue;
     private int _throughLimit;
     private int _taken;
+
+    /// <summary>Half of what was waiting has been taken, and nobody has asked for more yet.</summary>
+    private bool _isHungry;
+
     private TimeSpan _nextSend;
 
     public MailServer Server { get; } = server;
@@ -102,8 +106,8 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     /// <summary>The host has failed: what is due for it goes back to the schedule.</summary>
     public IEnumerable<Delivery> TakeAll()
     {
-        while (TryTake(out Delivery? delivery))
-            yield return delivery!;
+        while (TakeAny() is { } delivery)
+            yield return delivery;
     }
 
     /// <summary>The config changed: sessions end after the attempts that run. Returns what is due for it.</summary>
@@ -242,20 +246,29 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         return true;
     }
 
-    private Delivery? Take() => !runner.Stopping.IsCancellationRequested && TryTake(out Delivery? delivery) ? delivery : null;
+    private Delivery? Take() => runner.Stopping.IsCancellationRequested ? null : TakeAny();
 
     /// <summary>
     /// For a session that has not done with one message yet: the next one, so that both share a round trip. Null when that could make one wait that
-    /// another session could take: there must be more than one for each.
+    /// another session could take: there must be more than one for each. Only new mail, when it is its turn, and none that takes time to open or
+    /// more than one transaction.
     /// </summary>
     public Delivery? TakeAhead()
     {
+        Delivery? delivery;
         lock (_workers)
         {
-            if (NothingAhead || _retired || _settings.MessagesPerSecond > 0 || Waiting <= _sessions || _sessions - _waiting.Count < Limit)
+            if (NothingAhead || _retired || runner.Stopping.IsCancellationRequested || _settings.MessagesPerSecond > 0
+                || Waiting <= _sessions || _sessions - _waiting.Count < Limit || !_fresh.TryPeek(out Delivery? first)
+                || first.Size > IncomingMessage.MemoryLimit || first.Recipients.Count > _settings.MaxRecipientsPerTransaction
+                || (_retries.Count > 0 && (_taken + 1) % RetryEvery == 0))
+            {
                 return null;
+            }
+            delivery = Dequeue();
         }
-        return Take();
+        AskForMore();
+        return delivery;
     }
 
     /// <summary>What was taken ahead, from a session that ended before it was tried.</summary>
@@ -272,19 +285,31 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         runner.PlaceAgain(delivery);
     }
 
-    private bool TryTake(out Delivery? delivery)
+    private Delivery? TakeAny()
     {
-        bool hungry;
+        Delivery? delivery;
         lock (_workers)
-        {
-            bool retryFirst = _retries.Count > 0 && (_fresh.Count == 0 || ++_taken % RetryEvery == 0);
-            if (!(retryFirst ? _retries : _fresh).TryDequeue(out delivery))
-                return false;
-            hungry = Waiting == Capacity / 2;
-        }
-        if (hungry)
+            delivery = Dequeue();
+        if (delivery is not null)
+            AskForMore();
+        return delivery;
+    }
+
+    /// <summary>Within the lock.</summary>
+    private Delivery? Dequeue()
+    {
+        bool retryFirst = _retries.Count > 0 && (_fresh.Count == 0 || ++_taken % RetryEvery == 0);
+        if (!(retryFirst ? _retries : _fresh).TryDequeue(out Delivery? delivery))
+            return null;
+        _isHungry |= Waiting == Capacity / 2;
+        return delivery;
+    }
+
+    /// <summary>After taking one.</summary>
+    private void AskForMore()
+    {
+        if (Interlocked.Exchange(ref _isHungry, false))
             runner.HasRoom();
-        return true;
     }
 
     /// <summary>What a worker waits on while there is nothing to do for it.</summary>

@@ -71,7 +71,13 @@ internal sealed class OutboundSession : IDisposable
     /// <summary>
     /// Whether a transaction can be tried on an idle session: no closed connection and no 421 waits on it. Costs a system call, no round trip.
     /// </summary>
-    public bool IsUsable() => !IsClosed && _ahead is null && !OutOfStep && !_wire.HasNews;
+    public bool IsUsable() => !IsClosed && !IsAhead && !OutOfStep && !HasNews;
+
+    /// <summary>The next envelope is on its way already, or was meant to be.</summary>
+    internal bool IsAhead => _ahead is not null;
+
+    /// <summary>Something waits to be read, or the mail server has closed.</summary>
+    internal bool HasNews => _wire.HasNews;
 
     internal bool Has(SmtpCapabilities capability) => Capabilities.HasFlag(capability);
 

@@ -423,7 +423,10 @@ internal sealed partial class QueueRunner : IAsyncDisposable
         lock (_gate)
         {
             foreach (Delivery open in LetGoOpen(delivery))
-                Place(open);
+            {
+                if (!Moved(open))
+                    Place(open);
+            }
         }
     }
 

@@ -69,6 +69,12 @@ internal sealed partial class Transaction
             BreakAndClose(Outcome.Of(Stage.Data, Failure.Garbage));
             return;
         }
+        // It may have waited for us since the message before: a full disk holds us up after a reply.
+        if (IsAhead && _session.HasNews)
+        {
+            BreakAndClose(Outcome.Of(Stage.Data, Failure.Closed));
+            return;
+        }
         bool small = _message.Size <= SmallChunk;
         byte[] block = small ? _session.SendBuffer : ArrayPool<byte>.Shared.Rent(_session.Settings.DataBlock);
         byte[] scratch = small ? _session.Scratch : ArrayPool<byte>.Shared.Rent(_session.Settings.DataBlock);
@@ -137,8 +143,16 @@ internal sealed partial class Transaction
         }
         else
         {
-            Answer answer = sent == Failure.Closed ? await _session.ReadReplyAsync(LastWords, keepText: false) : default;
-            Break(answer.Reply is { } reply ? Outcome.Of(sending, reply) : Outcome.Of(sending, sent));
+            // With an envelope behind it the final dot may be out all the same.
+            bool uncertain = _session.IsAhead;
+            Answer answer = sent == Failure.Closed ? await _session.ReadReplyAsync(LastWords, keepText: uncertain) : default;
+            if (uncertain && answer.Class == 2)
+            {
+                EndOfData(waiting, answer);
+                _session.Close();
+                return;
+            }
+            Break(answer.Reply is { } reply ? Outcome.Of(sending, reply) : Outcome.Of(sending, sent, uncertain));
         }
         if (!_broken.IsOpen)
             _session.Close();

@@ -18,6 +18,8 @@ internal sealed partial class Transaction
     private const int ResetStep = -2;
     private const int MailStep = -1;
 
+    private static readonly ReadOnlyMemory<byte> Reset = "RSET\r\n"u8.ToArray();
+
     private readonly OutboundSession _session;
     private readonly SpooledMessage _message;
     private readonly IReadOnlyList<OpenRecipient> _recipients;
@@ -70,7 +72,7 @@ internal sealed partial class Transaction
         bool reset = _session.NeedsReset;
         _session.NeedsReset = true;
         if (IsAhead)
-            await ReadRepliesAsync(MailStep, _lastStep + 1);
+            await EnvelopeAheadAsync();
         else
             await EnvelopeAsync(reset ? ResetStep : MailStep);
         if (_broken.IsOpen && _goAhead && (_accepted == 0 || !_rest.IsOpen))
@@ -142,6 +144,19 @@ internal sealed partial class Transaction
         }
     }
 
+    /// <summary>
+    /// The replies to an envelope that is out. 354 in its place shows that each belongs to its command. Without it a reply too many to the mail data
+    /// before might have shifted them, and a recipient be refused for another: RSET shows that none is left over.
+    /// </summary>
+    private async ValueTask EnvelopeAheadAsync()
+    {
+        await ReadRepliesAsync(MailStep, _lastStep + 1);
+        if (!_broken.IsOpen || _goAhead)
+            return;
+        await ExchangeAsync(ResetStep, MailStep, Reset);
+        _session.NeedsReset = false;
+    }
+
     /// <summary>Writes the next commands: one, or with PIPELINING as many as fit.</summary>
     /// <param name="step">In: the first. Out: the one after the last.</param>
     private int FillWindow(Span<byte> room, ref int step, int last)
@@ -175,7 +190,7 @@ internal sealed partial class Transaction
     {
         bool dsn = _session.Has(SmtpCapabilities.Dsn);
         if (step == ResetStep)
-            commands.Text("RSET\r\n"u8);
+            commands.Text(Reset.Span);
         else if (step == MailStep)
             commands.Mail(
                 _message.Envelope,

@@ -72,6 +72,29 @@ public sealed class The_next_envelope_travels_with_the_mail_data
     }
 
     [Fact]
+    public async Task And_mail_that_is_tried_again_has_its_turn_all_the_same()
+    {
+        bool full = true;
+        using var sink = new Sink
+        {
+            Script = line => Task.FromResult(full && line.StartsWith("RCPT", StringComparison.Ordinal) ? "452 4.2.2 mailbox full" : null),
+        };
+        await using Relay relay = await QueuedAsync(sink);
+        Daemon client = await relay.StartClientAsync();
+        for (int i = 0; i < Messages; i++)
+            await client.WaitForLineAsync($"INFO_b103 .* to=<{i}@example.com>");
+        Assert.Equal(0, await client.StopAsync());
+        for (int i = 0; i < 2 * Messages; i++)
+            await relay.SendAsync($"new {i}", "new@example.com");
+        full = false;
+        await relay.StartClientAsync();
+        await sink.WaitForAsync(3 * Messages);
+        int[] again = [.. Enumerable.Range(0, 3 * Messages).Where(i => sink.Mail[i].To[0] is not "new@example.com")];
+        Assert.Equal(Messages, again.Length);
+        Assert.InRange(again[0], 0, Messages);
+    }
+
+    [Fact]
     public async Task And_a_stop_leaves_none_half_done()
     {
         var third = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -64,10 +64,10 @@ public sealed class TransactionAheadTests
             S: 550 5.1.1 no such user
             S: 503 5.5.1 no recipients
             C: RSET
+            S: 250 ok
             C: MAIL FROM:<s@a.example>
             C: RCPT TO:<one@b.example>
             C: DATA
-            S: 250 ok
             S: 250 ok
             S: 250 ok
             S: 354 go
@@ -145,6 +145,46 @@ public sealed class TransactionAheadTests
         Transaction two = Offer(session, Sending.Message("refused@b.example", "taken@b.example"));
         await SendAsync(session, One);
         Assert.Equal(["data: not an SMTP reply", "data: not an SMTP reply"], await SendAsync(session, two));
+    }
+
+    [Fact]
+    public async Task Nor_where_the_refusal_of_the_last_stands_in_the_place_of_the_go_ahead()
+    {
+        await using var peer = new ScriptedPeer(Greeting + First + """
+            C: MAIL FROM:<s@a.example>
+            C: RCPT TO:<taken@b.example>
+            C: RCPT TO:<refused@b.example>
+            C: DATA
+            S: 250 ok
+            S: 250 ok, really
+            S: 250 ok
+            S: 250 ok
+            S: 550 5.1.1 no such user
+            S: 354 go
+            ! eof
+            """);
+        using OutboundSession session = await Sending.OpenAsync(peer);
+        Transaction two = Offer(session, Sending.Message("taken@b.example", "refused@b.example"));
+        await SendAsync(session, One);
+        Assert.Equal(["mail: not an SMTP reply", "mail: not an SMTP reply"], await SendAsync(session, two));
+    }
+
+    [Fact]
+    public async Task A_mail_server_that_has_given_up_waiting_gets_no_mail_data()
+    {
+        await using var peer = new ScriptedPeer(Greeting + First + Second + """
+            S: 250 ok
+            S: 250 ok
+            S: 250 ok
+            S: 354 go
+            ! close
+            """);
+        using OutboundSession session = await Sending.OpenAsync(peer);
+        Transaction two = Offer(session, Two);
+        Assert.Equal(["final dot: 250 ok"], await SendAsync(session, One));
+        await Task.Delay(100, TestContext.Current.CancellationToken); // as when the done journal could not be written
+        Assert.Equal(["data: connection closed"], await SendAsync(session, two));
+        Assert.Single(peer.Mail);
     }
 
     [Fact]
