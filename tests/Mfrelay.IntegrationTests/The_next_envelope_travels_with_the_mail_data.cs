@@ -87,11 +87,12 @@ public sealed class The_next_envelope_travels_with_the_mail_data
         for (int i = 0; i < 2 * Messages; i++)
             await relay.SendAsync($"new {i}", "new@example.com");
         full = false;
+        await Task.Delay(1500, TestContext.Current.CancellationToken); // until all of it is due
         await relay.StartClientAsync();
         await sink.WaitForAsync(3 * Messages);
         int[] again = [.. Enumerable.Range(0, 3 * Messages).Where(i => sink.Mail[i].To[0] is not "new@example.com")];
         Assert.Equal(Messages, again.Length);
-        Assert.InRange(again[0], 0, Messages);
+        Assert.InRange(again[0], 0, (2 * Messages) - 8); // not behind all that is new
     }
 
     [Fact]
