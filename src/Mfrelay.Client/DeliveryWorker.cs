@@ -112,12 +112,11 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
     private async Task SendAsync(Opened opened, Outcome[] outcomes)
     {
         (SpooledMessage message, IReadOnlyList<OpenRecipient> recipients) = (opened.Message, opened.Delivery.Recipients);
-        Transaction? ahead = opened.Transaction is { IsAhead: true } transaction ? transaction : null;
         int most = settings.MaxRecipientsPerTransaction;
         for (int first = 0; first < recipients.Count; first += most)
         {
             IReadOnlyList<OpenRecipient> some = recipients.Count <= most ? recipients : [.. recipients.Skip(first).Take(most)];
-            IReadOnlyList<Outcome> ended = await SendSomeAsync(message, some, ahead, isLast: first + most >= recipients.Count);
+            IReadOnlyList<Outcome> ended = await SendSomeAsync(message, some, opened.Transaction, isLast: first + most >= recipients.Count);
             for (int i = 0; i < ended.Count; i++)
                 outcomes[first + i] = ended[i];
             if (ReplyClassifier.Classify(ended[0]).Scope != Scope.Host)
@@ -153,20 +152,25 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
             }
             if (_session is null || _next?.Transaction is not { IsAhead: true })
                 GiveBackNext();
-            // A kept session may have been closed by the other side while it was idle, or may be over after so many messages: that says nothing
-            // about the host.
-            // The same before any mail data of one that had begun before we came to it.
-            bool stale = reused && result.Outcomes[0] is { Uncertain: false } and ({ Failure: Failure.Closed } or { Reply.Code: 421 }) and { Stage: var stage }
-                && (stage == Stage.Mail || (ahead is not null && stage is Stage.Rcpt or Stage.Data));
-            // Nor does it that it has dropped what came behind a final dot, against RFC 2920 3.2, or answered that twice.
-            bool dropped = ahead is not null && result.Outcomes[0] is { Stage: Stage.Mail, Failure: Failure.TimedOut }
-                or { Stage: Stage.Mail or Stage.Rcpt or Stage.Data, Failure: Failure.Garbage };
-            if (!stale && !dropped)
+            bool dropped = ahead is not null && IsDropped(result.Outcomes[0]);
+            if (!dropped && !(reused && IsStale(result.Outcomes[0], ahead is not null)))
                 return result.Outcomes;
             queue.NothingAhead |= dropped;
             (reused, ahead) = (false, null);
         }
     }
+
+    /// <summary>
+    /// A kept session may have been closed by the other side while it was idle, or may be over after so many messages: that says nothing about the
+    /// host. The same before any mail data of a transaction that had begun before we came to it.
+    /// </summary>
+    private static bool IsStale(Outcome outcome, bool ahead) =>
+        outcome is { Uncertain: false } and ({ Failure: Failure.Closed } or { Reply.Code: 421 })
+        && (outcome.Stage == Stage.Mail || (ahead && outcome.Stage is Stage.Rcpt or Stage.Data));
+
+    /// <summary>Nor does it say anything about the host that it dropped what came behind a final dot, against RFC 2920 3.2, or answered that twice.</summary>
+    private static bool IsDropped(Outcome outcome) =>
+        outcome is { Stage: Stage.Mail, Failure: Failure.TimedOut } or { Stage: Stage.Mail or Stage.Rcpt or Stage.Data, Failure: Failure.Garbage };
 
     /// <summary>True when there is an open session that can take another transaction.</summary>
     private async Task<bool> ReuseAsync()
@@ -181,7 +185,7 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
     /// <param name="IsLoop">It has too many Received fields to be sent on.</param>
     private sealed record Opened(Delivery Delivery, SpooledMessage Message, bool IsLoop)
     {
-        /// <summary>When it was offered to the session behind the one before it.</summary>
+        /// <summary>When it has begun on the session, behind the one before it.</summary>
         public Transaction? Transaction { get; set; }
     }
 }

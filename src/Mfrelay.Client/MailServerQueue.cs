@@ -31,10 +31,6 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private int _limit = int.MaxValue;
     private int _throughLimit;
     private int _taken;
-
-    /// <summary>Half of what was waiting has been taken, and nobody has asked for more yet.</summary>
-    private bool _isHungry;
-
     private TimeSpan _nextSend;
 
     public MailServer Server { get; } = server;
@@ -255,7 +251,6 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     /// </summary>
     public Delivery? TakeAhead()
     {
-        Delivery? delivery;
         lock (_workers)
         {
             if (NothingAhead || _retired || runner.Stopping.IsCancellationRequested || _settings.MessagesPerSecond > 0
@@ -265,10 +260,8 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
             {
                 return null;
             }
-            delivery = Dequeue();
+            return TakeAny();
         }
-        AskForMore();
-        return delivery;
     }
 
     /// <summary>What was taken ahead, from a session that ended before it was tried.</summary>
@@ -287,29 +280,15 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 
     private Delivery? TakeAny()
     {
-        Delivery? delivery;
         lock (_workers)
-            delivery = Dequeue();
-        if (delivery is not null)
-            AskForMore();
-        return delivery;
-    }
-
-    /// <summary>Within the lock.</summary>
-    private Delivery? Dequeue()
-    {
-        bool retryFirst = _retries.Count > 0 && (_fresh.Count == 0 || ++_taken % RetryEvery == 0);
-        if (!(retryFirst ? _retries : _fresh).TryDequeue(out Delivery? delivery))
-            return null;
-        _isHungry |= Waiting == Capacity / 2;
-        return delivery;
-    }
-
-    /// <summary>After taking one.</summary>
-    private void AskForMore()
-    {
-        if (Interlocked.Exchange(ref _isHungry, false))
-            runner.HasRoom();
+        {
+            bool retryFirst = _retries.Count > 0 && (_fresh.Count == 0 || ++_taken % RetryEvery == 0);
+            if (!(retryFirst ? _retries : _fresh).TryDequeue(out Delivery? delivery))
+                return null;
+            if (Waiting == Capacity / 2)
+                runner.HasRoom();
+            return delivery;
+        }
     }
 
     /// <summary>What a worker waits on while there is nothing to do for it.</summary>

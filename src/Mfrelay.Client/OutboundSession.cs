@@ -47,7 +47,7 @@ internal sealed class OutboundSession : IDisposable
 
     /// <summary>
     /// Asked when the final dot of a message is about to go out where the mail server has PIPELINING: what comes after it on this session, so that
-    /// its envelope can go out with it. Whoever answers must give that to <see cref="SendAsync(Transaction, CancellationToken)"/> next.
+    /// its envelope can go out with it. Whoever answers must give that to <see cref="SendAsync"/> next.
     /// </summary>
     public Func<Transaction?>? Next { get; set; }
 
@@ -85,12 +85,6 @@ internal sealed class OutboundSession : IDisposable
     /// Sends one message to some of its recipients: one transaction, a value for every ending. After it, the session is usable or closed.
     /// Throws only when the message cannot be read; the session is closed then.
     /// </summary>
-    /// <param name="recipients">At most <see cref="SessionSettings.MaxRecipientsPerTransaction"/>; ordinals count in the message's envelope.</param>
-    public ValueTask<TransactionResult> SendAsync(
-        SpooledMessage message, IReadOnlyList<OpenRecipient> recipients, CancellationToken cancellation) =>
-        SendAsync(new Transaction(this, message, recipients), cancellation);
-
-    /// <inheritdoc cref="SendAsync(SpooledMessage, IReadOnlyList{OpenRecipient}, CancellationToken)"/>
     public async ValueTask<TransactionResult> SendAsync(Transaction transaction, CancellationToken cancellation)
     {
         Transactions++;

@@ -49,6 +49,7 @@ internal sealed partial class Transaction
     /// <summary>The whole envelope is on its way, behind the mail data of the transaction before: its replies come after the one to that.</summary>
     public bool IsAhead { get; private set; }
 
+    /// <param name="recipients">At most <see cref="SessionSettings.MaxRecipientsPerTransaction"/>; ordinals count in the message's envelope.</param>
     public Transaction(OutboundSession session, SpooledMessage message, IReadOnlyList<OpenRecipient> recipients)
     {
         _session = session;

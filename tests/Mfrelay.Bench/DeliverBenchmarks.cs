@@ -47,7 +47,7 @@ public class DeliverBenchmarks : IDisposable
     public async Task DeliverAsync()
     {
         using SpooledMessage message = _reader!.Open(_delivery!, out string? damage) ?? throw new InvalidDataException(damage);
-        TransactionResult result = await _session!.SendAsync(message, _delivery!.Recipients, CancellationToken.None);
+        TransactionResult result = await _session!.SendAsync(new Transaction(_session, message, _delivery!.Recipients), CancellationToken.None);
         if (result.Outcomes[0].Reply is not { Class: 2 })
             throw new InvalidOperationException(result.Outcomes[0].ToString());
     }

@@ -64,10 +64,15 @@ internal static class Sending
     }
 
     /// <summary>Sends to every recipient of the envelope and tells how it went, recipient by recipient.</summary>
-    public static async Task<string[]> SendAsync(OutboundSession session, SpooledMessage message, CancellationToken? cancellation = null)
+    public static Task<string[]> SendAsync(OutboundSession session, SpooledMessage message, CancellationToken? cancellation = null) =>
+        SendAsync(session, Transaction(session, message), cancellation);
+
+    public static Transaction Transaction(OutboundSession session, SpooledMessage message) =>
+        new(session, message, [.. message.Envelope.Recipients.Select((recipient, i) => new OpenRecipient(i, recipient.ForwardPath))]);
+
+    public static async Task<string[]> SendAsync(OutboundSession session, Transaction transaction, CancellationToken? cancellation = null)
     {
-        OpenRecipient[] all = [.. message.Envelope.Recipients.Select((recipient, i) => new OpenRecipient(i, recipient.ForwardPath))];
-        TransactionResult result = await session.SendAsync(message, all, cancellation ?? TestContext.Current.CancellationToken);
+        TransactionResult result = await session.SendAsync(transaction, cancellation ?? TestContext.Current.CancellationToken);
         Assert.Equal(result.SessionUsable, !session.IsClosed);
         return [.. result.Outcomes.Select(outcome => outcome.ToString())];
     }

@@ -46,10 +46,10 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction two = Offer(session, Two);
-        Assert.Equal(["final dot: 250 2.0.0 queued as 1"], await SendAsync(session, One));
+        Assert.Equal(["final dot: 250 2.0.0 queued as 1"], await Sending.SendAsync(session, One));
         Assert.True(two.IsAhead);
         Assert.False(session.IsUsable()); // for anything else than the one that has begun
-        Assert.Equal(["final dot: 250 2.0.0 queued as 2"], await SendAsync(session, two));
+        Assert.Equal(["final dot: 250 2.0.0 queued as 2"], await Sending.SendAsync(session, two));
         Assert.Equal(2, session.Transactions);
         await session.QuitAsync(TestContext.Current.CancellationToken);
         Assert.Equal(2, peer.Mail.Count);
@@ -76,9 +76,9 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction two = Offer(session, Two);
-        Assert.Equal(["final dot: 554 5.7.1 not this one"], await SendAsync(session, One));
-        Assert.Equal(["rcpt: 550 5.1.1 no such user"], await SendAsync(session, two));
-        Assert.Equal(["final dot: 250 ok"], await SendAsync(session, One));
+        Assert.Equal(["final dot: 554 5.7.1 not this one"], await Sending.SendAsync(session, One));
+        Assert.Equal(["rcpt: 550 5.1.1 no such user"], await Sending.SendAsync(session, two));
+        Assert.Equal(["final dot: 250 ok"], await Sending.SendAsync(session, One));
     }
 
     [Theory]
@@ -89,7 +89,7 @@ public sealed class TransactionAheadTests
         await using var peer = new ScriptedPeer(Greeting + First + Second + end);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Offer(session, Two);
-        Assert.Equal([outcome], await SendAsync(session, One));
+        Assert.Equal([outcome], await Sending.SendAsync(session, One));
         Assert.True(session.IsClosed);
     }
 
@@ -103,8 +103,8 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction two = Offer(session, Two);
-        Assert.Equal(["final dot: 250 ok"], await SendAsync(session, One));
-        Assert.Equal(["mail: 421 4.7.0 enough for one session"], await SendAsync(session, two));
+        Assert.Equal(["final dot: 250 ok"], await Sending.SendAsync(session, One));
+        Assert.Equal(["mail: 421 4.7.0 enough for one session"], await Sending.SendAsync(session, two));
     }
 
     [Fact]
@@ -120,8 +120,8 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction two = Offer(session, Two);
-        Assert.Equal(["final dot: 250 ok"], await SendAsync(session, One));
-        Assert.Equal(["data: not an SMTP reply"], await SendAsync(session, two));
+        Assert.Equal(["final dot: 250 ok"], await Sending.SendAsync(session, One));
+        Assert.Equal(["data: not an SMTP reply"], await Sending.SendAsync(session, two));
         Assert.Single(peer.Mail);
     }
 
@@ -143,8 +143,8 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction two = Offer(session, Sending.Message("refused@b.example", "taken@b.example"));
-        await SendAsync(session, One);
-        Assert.Equal(["data: not an SMTP reply", "data: not an SMTP reply"], await SendAsync(session, two));
+        await Sending.SendAsync(session, One);
+        Assert.Equal(["data: not an SMTP reply", "data: not an SMTP reply"], await Sending.SendAsync(session, two));
     }
 
     [Fact]
@@ -165,8 +165,8 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction two = Offer(session, Sending.Message("taken@b.example", "refused@b.example"));
-        await SendAsync(session, One);
-        Assert.Equal(["mail: not an SMTP reply", "mail: not an SMTP reply"], await SendAsync(session, two));
+        await Sending.SendAsync(session, One);
+        Assert.Equal(["mail: not an SMTP reply", "mail: not an SMTP reply"], await Sending.SendAsync(session, two));
     }
 
     [Fact]
@@ -181,9 +181,9 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction two = Offer(session, Two);
-        Assert.Equal(["final dot: 250 ok"], await SendAsync(session, One));
+        Assert.Equal(["final dot: 250 ok"], await Sending.SendAsync(session, One));
         await Task.Delay(100, TestContext.Current.CancellationToken); // as when the done journal could not be written
-        Assert.Equal(["data: connection closed"], await SendAsync(session, two));
+        Assert.Equal(["data: connection closed"], await Sending.SendAsync(session, two));
         Assert.Single(peer.Mail);
     }
 
@@ -204,7 +204,7 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         session.Next = () => throw new InvalidOperationException("Asked for it");
-        Assert.Equal(["final dot: 250 ok"], await SendAsync(session, One));
+        Assert.Equal(["final dot: 250 ok"], await Sending.SendAsync(session, One));
     }
 
     [Fact]
@@ -217,7 +217,7 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction many = Offer(session, Sending.Message([.. Enumerable.Range(0, 100).Select(i => $"{i}-{new string('x', 60)}@b.example")]));
-        Assert.Equal(["final dot: 250 ok"], await SendAsync(session, One));
+        Assert.Equal(["final dot: 250 ok"], await Sending.SendAsync(session, One));
         Assert.False(many.IsAhead);
         await session.QuitAsync(TestContext.Current.CancellationToken);
     }
@@ -231,29 +231,18 @@ public sealed class TransactionAheadTests
             """);
         using OutboundSession session = await Sending.OpenAsync(peer);
         Transaction two = Offer(session, Sending.Message("zwei@büro.example"));
-        Assert.Equal(["final dot: 250 ok"], await SendAsync(session, One));
-        Assert.Equal(["rcpt: next hop has no SMTPUTF8"], await SendAsync(session, two));
+        Assert.Equal(["final dot: 250 ok"], await Sending.SendAsync(session, One));
+        Assert.Equal(["rcpt: next hop has no SMTPUTF8"], await Sending.SendAsync(session, two));
     }
 
     private static Transaction Offer(OutboundSession session, SpooledMessage message)
     {
-        Transaction transaction = Of(session, message);
+        Transaction transaction = Sending.Transaction(session, message);
         session.Next = () =>
         {
             session.Next = null;
             return transaction;
         };
         return transaction;
-    }
-
-    private static Transaction Of(OutboundSession session, SpooledMessage message) =>
-        new(session, message, [.. message.Envelope.Recipients.Select((recipient, i) => new OpenRecipient(i, recipient.ForwardPath))]);
-
-    private static Task<string[]> SendAsync(OutboundSession session, SpooledMessage message) => SendAsync(session, Of(session, message));
-
-    private static async Task<string[]> SendAsync(OutboundSession session, Transaction transaction)
-    {
-        TransactionResult result = await session.SendAsync(transaction, TestContext.Current.CancellationToken);
-        return [.. result.Outcomes.Select(outcome => outcome.ToString())];
     }
 }
