@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Mfrelay.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -15,8 +16,18 @@ internal sealed class ListenException(string message, Exception inner) : Excepti
 /// </summary>
 internal static class DaemonProgram
 {
+    /// <summary>
+    /// A variable of the runtime's: what waits for a socket goes on in the thread that hears of it, instead of a thread of the pool that has to be woken
+    /// first. So whoever may be kept busy by one peer yields to the others (SmtpConnection), and what blocks has threads of its own.
+    /// </summary>
+    private const string InlineCompletions = "DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS";
+
     public static async Task<int> RunAsync(string name, string[] args, Func<Daemon, Task> main)
     {
+        // Before the first socket, which is when the runtime looks. Only for machine code: where a method may have to be compiled first, and that needs a
+        // file handle or memory that is not there, the process would end with that thread.
+        if (!RuntimeFeature.IsDynamicCodeSupported && Environment.GetEnvironmentVariable(InlineCompletions) is null)
+            Environment.SetEnvironmentVariable(InlineCompletions, "1");
         string path = ConfigFile.DefaultPath;
         switch (args)
         {

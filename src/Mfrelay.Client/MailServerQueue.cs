@@ -4,9 +4,10 @@ namespace Mfrelay.Client;
 
 /// <summary>
 /// What is due for one mail server, and the workers that send it: at most as many sessions as its concurrency, made when there is more to
-/// do than idle ones can take, kept open for a while when there is nothing. New mail goes before what was tried already.
+/// do than those at work take at once and idle ones can take, kept open for a while when there is nothing. New mail goes before what was tried
+/// already.
 /// </summary>
-internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
+internal sealed class MailServerQueue
 {
     /// <summary>So many rows are in memory at most; the others wait in the table.</summary>
     public const int Capacity = 2000;
@@ -14,9 +15,16 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     /// <summary>Of so many, one is a retry even when there is always new mail.</summary>
     private const int RetryEvery = 8;
 
+    /// <summary>
+    /// What a message may wait for a session that is at work before another is woken or opened for it. A mail server that takes less than that for a
+    /// message gets many of them over few sessions, each behind the one before (<see cref="TakeAhead"/>); from any other each gets its own.
+    /// </summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(5);
+
+    private readonly QueueRunner _runner;
     private readonly Queue<Delivery> _fresh = [];
     private readonly Queue<Delivery> _retries = [];
-    private readonly SessionSettings _settings = SessionSettings.Of(runner.Settings, server);
+    private readonly SessionSettings _settings;
     private readonly HashSet<Task> _workers = [];
 
     /// <summary>Workers that wait for something to do. The last one to come is the first to go, so that the others' idle time runs.</summary>
@@ -30,10 +38,25 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 
     private int _limit = int.MaxValue;
     private int _throughLimit;
-    private int _taken;
+    private int _turns;
     private TimeSpan _nextSend;
 
-    public MailServer Server { get; } = server;
+    /// <summary>How long a session lately took for a message; zero as long as nothing is known.</summary>
+    private TimeSpan _pace;
+
+    /// <summary>Rings while messages wait for sessions at work.</summary>
+    private readonly Deadline _patience;
+
+    /// <summary>Messages that were taken, in all and when <see cref="_patience"/> was set.</summary>
+    private long _taken, _takenBefore = -1;
+
+    public MailServerQueue(MailServer server, QueueRunner runner)
+    {
+        (Server, _runner, _settings) = (server, runner, SessionSettings.Of(runner.Settings, server));
+        _patience = new Deadline(runner.Time, EndPatience);
+    }
+
+    public MailServer Server { get; }
 
     /// <summary>It has once left unanswered what came behind mail data, though it says PIPELINING: never again.</summary>
     public bool NothingAhead { get; set; }
@@ -126,13 +149,18 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     }
 
     /// <summary>
-    /// Within the lock: has a worker come for each message that none is coming for, at most as many at work as there may be sessions now. Those at work
-    /// look again after each message.
+    /// Within the lock: has a worker come for each message that none is coming for and that does not soon come to one at work, at most as many at work
+    /// as there may be sessions now. Those at work look again after each message.
     /// </summary>
-    private void Employ()
+    private void Employ(bool patiently = true)
     {
-        while (Waiting > _coming && _sessions - _waiting.Count < Limit && !runner.Stopping.IsCancellationRequested)
+        while (Waiting > _coming && AtWork < Limit && !_runner.Stopping.IsCancellationRequested)
         {
+            if (patiently && AreEnough)
+            {
+                BePatient();
+                return;
+            }
             if (_waiting.Count > 0)
             {
                 Wake(_waiting[^1]);
@@ -146,6 +174,42 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         }
     }
 
+    /// <summary>Sessions that do not wait for something to do.</summary>
+    private int AtWork => _sessions - _waiting.Count;
+
+    /// <summary>Those at work take all that waits in less than <see cref="Patience"/>, going by how they did lately.</summary>
+    private bool AreEnough => _pace > TimeSpan.Zero && Waiting * _pace < AtWork * Patience;
+
+    private void BePatient()
+    {
+        if (_takenBefore >= 0)
+            return;
+        _takenBefore = _taken;
+        _patience.Set(Patience);
+    }
+
+    /// <summary>Nothing was taken in all that time: whatever those at work hang on, the others know nothing of it.</summary>
+    private void EndPatience()
+    {
+        lock (_workers)
+        {
+            bool stuck = _takenBefore == _taken;
+            _takenBefore = -1;
+            if (Waiting > 0)
+                Employ(patiently: !stuck);
+        }
+    }
+
+    /// <summary>What a message took tells how many sessions the next ones need.</summary>
+    private void Took(TimeSpan time)
+    {
+        lock (_workers)
+        {
+            _pace = _pace == TimeSpan.Zero ? time : _pace + ((time - _pace) / 8);
+            Employ();
+        }
+    }
+
     private void Remove(Task worker)
     {
         lock (_workers)
@@ -154,14 +218,18 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
 
     private async Task WorkAsync()
     {
-        var worker = new DeliveryWorker(this, _settings, runner);
-        using var idle = new IdleWorker(this, runner);
+        var worker = new DeliveryWorker(this, _settings, _runner);
+        using var idle = new IdleWorker(this, _runner);
         lock (_workers)
             _coming--;
         while (await WaitAsync(idle))
         {
             while ((worker.Next ?? Take()) is { } delivery)
+            {
+                long began = _runner.Time.GetTimestamp();
                 await AttemptAsync(worker, delivery);
+                Took(_runner.Time.GetElapsedTime(began));
+            }
         }
         await worker.CloseAsync();
     }
@@ -175,15 +243,15 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
                 await PaceAsync();
             await worker.AttemptAsync(delivery);
         }
-        catch (OperationCanceledException) when (runner.Aborting.IsCancellationRequested || runner.Stopping.IsCancellationRequested)
+        catch (OperationCanceledException) when (_runner.Aborting.IsCancellationRequested || _runner.Stopping.IsCancellationRequested)
         {
             // Cut off at the end of the process.
         }
         catch (Exception e)
         {
-            runner.Log.Unexpected($"worker {Server.Address}", e);
+            _runner.Log.Unexpected($"worker {Server.Address}", e);
             await worker.CloseAsync();
-            runner.PutBack(delivery);
+            _runner.PutBack(delivery);
         }
     }
 
@@ -191,7 +259,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     private Task PaceAsync()
     {
         // Not by the wall clock, which may be set back.
-        TimeSpan now = runner.Time.GetElapsedTime(0);
+        TimeSpan now = _runner.Time.GetElapsedTime(0);
         TimeSpan wait;
         lock (_workers)
         {
@@ -199,7 +267,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
             _nextSend = slot + (TimeSpan.FromSeconds(1) / _settings.MessagesPerSecond);
             wait = slot - now;
         }
-        return wait > TimeSpan.Zero ? Task.Delay(wait, runner.Time, runner.Stopping) : Task.CompletedTask;
+        return wait > TimeSpan.Zero ? Task.Delay(wait, _runner.Time, _runner.Stopping) : Task.CompletedTask;
     }
 
     /// <summary>False when the idle time is over, the config changed or the runner stops: the worker ends, and the count of sessions knows it.</summary>
@@ -212,7 +280,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
             {
                 if (MayWork())
                     return true;
-                if (over || _retired || runner.Stopping.IsCancellationRequested)
+                if (over || _retired || _runner.Stopping.IsCancellationRequested)
                 {
                     _sessions--;
                     return false;
@@ -227,7 +295,7 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
     }
 
     /// <summary>Within the lock, for a worker that does not wait: there is something to do, and it is none too many.</summary>
-    private bool MayWork() => Waiting > 0 && _sessions - _waiting.Count <= Limit && !runner.Stopping.IsCancellationRequested;
+    private bool MayWork() => Waiting > 0 && AtWork <= Limit && !_runner.Stopping.IsCancellationRequested;
 
     /// <summary>Most sessions at work.</summary>
     private int Limit => Math.Min(Server.Concurrency, _limit);
@@ -242,21 +310,21 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
         return true;
     }
 
-    private Delivery? Take() => runner.Stopping.IsCancellationRequested ? null : TakeAny();
+    private Delivery? Take() => _runner.Stopping.IsCancellationRequested ? null : TakeAny();
 
     /// <summary>
     /// For a session that has not done with one message yet: the next one, so that both share a round trip. Null when that could make one wait that
-    /// another session could take: there must be more than one for each. Only new mail, when it is its turn, and none that takes time to open or
-    /// more than one transaction.
+    /// another session could take: there must be more than one for each, or more than others are coming for. Only new mail, when it is its turn, and
+    /// none that takes time to open or more than one transaction.
     /// </summary>
     public Delivery? TakeAhead()
     {
         lock (_workers)
         {
-            if (NothingAhead || _retired || runner.Stopping.IsCancellationRequested || _settings.MessagesPerSecond > 0
-                || Waiting <= _sessions || _sessions - _waiting.Count < Limit || !_fresh.TryPeek(out Delivery? first)
+            if (NothingAhead || _retired || _runner.Stopping.IsCancellationRequested || _settings.MessagesPerSecond > 0
+                || !(AreEnough ? Waiting > _coming : Waiting > _sessions && AtWork >= Limit) || !_fresh.TryPeek(out Delivery? first)
                 || first.Size > IncomingMessage.MemoryLimit || first.Recipients.Count > _settings.MaxRecipientsPerTransaction
-                || (_retries.Count > 0 && (_taken + 1) % RetryEvery == 0))
+                || (_retries.Count > 0 && (_turns + 1) % RetryEvery == 0))
             {
                 return null;
             }
@@ -275,18 +343,19 @@ internal sealed class MailServerQueue(MailServer server, QueueRunner runner)
                 return;
             }
         }
-        runner.PlaceAgain(delivery);
+        _runner.PlaceAgain(delivery);
     }
 
     private Delivery? TakeAny()
     {
         lock (_workers)
         {
-            bool retryFirst = _retries.Count > 0 && (_fresh.Count == 0 || ++_taken % RetryEvery == 0);
+            bool retryFirst = _retries.Count > 0 && (_fresh.Count == 0 || ++_turns % RetryEvery == 0);
             if (!(retryFirst ? _retries : _fresh).TryDequeue(out Delivery? delivery))
                 return null;
+            _taken++;
             if (Waiting == Capacity / 2)
-                runner.HasRoom();
+                _runner.HasRoom();
             return delivery;
         }
     }

@@ -147,11 +147,15 @@ internal sealed partial class QueueRunner
         Figures.AttemptEnded(_routes.EntryOf(delivery.Route), delivered, deferred, failed, delay, attempt.Duration);
         Log.AttemptEnded(delivery, attempt.Peer, delivered, deferred, failed, delay, attempt.Duration);
         bool uncertain = false;
+        (Outcome said, string text) = (default, "");
         for (int i = 0; i < verdicts.Length; i++)
         {
             Outcome outcome = attempt.Outcomes[i];
+            // Many recipients share one reply, that to the mail data.
+            if (outcome != said)
+                (said, text) = (outcome, outcome.ReplyText);
             var result = new RecipientResult(delivery, attempt.Message, attempt.Peer, delivery.Recipients[i].ForwardPath,
-                outcome.StageText, outcome.ReplyText, delay, attempt.Duration);
+                outcome.StageText, text, delay, attempt.Duration);
             uncertain |= outcome.Uncertain;
             switch (verdicts[i].Disposition)
             {

@@ -180,9 +180,19 @@ public sealed class SettledSet
     /// <summary>A delivery of this segment without its settled recipients; null when none is left.</summary>
     public Delivery? Without(Delivery delivery)
     {
-        if (!delivery.Recipients.Any(recipient => Contains(delivery.Position.Offset, recipient.Ordinal)))
+        if (!HasAnyOf(delivery))
             return delivery;
         OpenRecipient[] open = [.. delivery.Recipients.Where(recipient => !Contains(delivery.Position.Offset, recipient.Ordinal))];
         return open.Length == 0 ? null : delivery with { Recipients = open };
+    }
+
+    private bool HasAnyOf(Delivery delivery)
+    {
+        for (int i = 0; i < delivery.Recipients.Count; i++)
+        {
+            if (Contains(delivery.Position.Offset, delivery.Recipients[i].Ordinal))
+                return true;
+        }
+        return false;
     }
 }

@@ -16,33 +16,33 @@ namespace Mfrelay.Core;
 /// </summary>
 internal static class EnvelopeText
 {
-    private const string FirstLine = "mfrelay-envelope 1";
+    private static ReadOnlySpan<byte> FirstLine => "mfrelay-envelope 1"u8;
     private static readonly long MaxArrival = DateTimeOffset.MaxValue.ToUnixTimeMilliseconds();
 
     public static void Write(Envelope envelope, IBufferWriter<byte> output)
     {
         Line(output, FirstLine, "");
-        Line(output, "id ", envelope.Id.ToString());
-        Line(output, "arrival ", envelope.Arrival.ToUnixTimeMilliseconds());
-        Line(output, "client ", envelope.ClientAddress);
-        Line(output, "helo ", envelope.HeloName);
-        Line(output, "protocol ", envelope.Protocol);
-        Line(output, "from ", envelope.ReversePath);
+        Line(output, "id "u8, envelope.Id.ToString());
+        Line(output, "arrival "u8, envelope.Arrival.ToUnixTimeMilliseconds());
+        Line(output, "client "u8, envelope.ClientAddress);
+        Line(output, "helo "u8, envelope.HeloName);
+        Line(output, "protocol "u8, envelope.Protocol);
+        Line(output, "from "u8, envelope.ReversePath);
         if (envelope.Body != BodyType.SevenBit)
-            Line(output, "body ", (int)envelope.Body);
+            Line(output, "body "u8, (int)envelope.Body);
         if (envelope.SmtpUtf8)
-            Line(output, "smtputf8", "");
+            Line(output, "smtputf8"u8, "");
         if (envelope.Return != DsnReturn.Unspecified)
-            Line(output, "ret ", (int)envelope.Return);
+            Line(output, "ret "u8, (int)envelope.Return);
         if (envelope.EnvelopeId is not null)
-            Line(output, "envid ", envelope.EnvelopeId);
+            Line(output, "envid "u8, envelope.EnvelopeId);
         foreach (Recipient recipient in envelope.Recipients)
         {
-            Line(output, "to ", recipient.ForwardPath);
+            Line(output, "to "u8, recipient.ForwardPath);
             if (recipient.Notify != DsnNotify.Unspecified)
-                Line(output, "notify ", (int)recipient.Notify);
+                Line(output, "notify "u8, (int)recipient.Notify);
             if (recipient.OriginalRecipient is not null)
-                Line(output, "orcpt ", recipient.OriginalRecipient);
+                Line(output, "orcpt "u8, recipient.OriginalRecipient);
         }
     }
 
@@ -63,35 +63,32 @@ internal static class EnvelopeText
             int end = bytes.IndexOf((byte)'\n');
             if (end < 0)
                 return null;
-            string line = Encoding.UTF8.GetString(bytes[..end]);
+            ReadOnlySpan<byte> line = bytes[..end];
             bytes = bytes[(end + 1)..];
             if (first)
             {
-                if (!string.Equals(line, FirstLine, StringComparison.Ordinal))
+                if (!line.SequenceEqual(FirstLine))
                     return null;
                 first = false;
                 continue;
             }
-            int space = line.IndexOf(' ', StringComparison.Ordinal);
-            string key = space < 0 ? line : line[..space];
-            string value = space < 0 ? "" : line[(space + 1)..];
-            bool ok = key switch
-            {
-                "id" => QueueId.TryParse(value, out id),
-                "arrival" => long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out arrival) && arrival <= MaxArrival,
-                "client" => Set(out client, value),
-                "helo" => Set(out helo, value),
-                "protocol" => Set(out protocol, value),
-                "from" => Set(out from, value),
-                "body" => Number(value, out body),
-                "smtputf8" => utf8 = true,
-                "ret" => Number(value, out ret),
-                "envid" => Set(out envelopeId, value),
-                "to" => Add(recipients, value),
-                "notify" => recipients.Count > 0 && Number(value, out DsnNotify notify) && Amend(recipients, r => r with { Notify = notify }),
-                "orcpt" => recipients.Count > 0 && Amend(recipients, r => r with { OriginalRecipient = value }),
-                _ => false,
-            };
+            int space = line.IndexOf((byte)' ');
+            ReadOnlySpan<byte> key = space < 0 ? line : line[..space];
+            string value = space < 0 ? "" : Encoding.UTF8.GetString(line[(space + 1)..]);
+            bool ok =
+                key.SequenceEqual("to"u8) ? Add(recipients, value)
+                : key.SequenceEqual("notify"u8) ? Notify(recipients, value)
+                : key.SequenceEqual("orcpt"u8) ? OriginalRecipient(recipients, value)
+                : key.SequenceEqual("id"u8) ? QueueId.TryParse(value, out id)
+                : key.SequenceEqual("arrival"u8) ? long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out arrival) && arrival <= MaxArrival
+                : key.SequenceEqual("client"u8) ? Set(out client, value)
+                : key.SequenceEqual("helo"u8) ? Set(out helo, value)
+                : key.SequenceEqual("protocol"u8) ? Set(out protocol, value)
+                : key.SequenceEqual("from"u8) ? Set(out from, value)
+                : key.SequenceEqual("body"u8) ? Number(value, out body)
+                : key.SequenceEqual("smtputf8"u8) ? utf8 = true
+                : key.SequenceEqual("ret"u8) ? Number(value, out ret)
+                : key.SequenceEqual("envid"u8) && Set(out envelopeId, value);
             if (!ok)
                 return null;
         }
@@ -123,9 +120,19 @@ internal static class EnvelopeText
         return true;
     }
 
-    private static bool Amend(List<Recipient> recipients, Func<Recipient, Recipient> change)
+    private static bool Notify(List<Recipient> recipients, string value)
     {
-        recipients[^1] = change(recipients[^1]);
+        if (recipients.Count == 0 || !Number(value, out DsnNotify notify))
+            return false;
+        recipients[^1] = recipients[^1] with { Notify = notify };
+        return true;
+    }
+
+    private static bool OriginalRecipient(List<Recipient> recipients, string value)
+    {
+        if (recipients.Count == 0)
+            return false;
+        recipients[^1] = recipients[^1] with { OriginalRecipient = value };
         return true;
     }
 
@@ -136,21 +143,23 @@ internal static class EnvelopeText
         return ok;
     }
 
-    private static void Line(IBufferWriter<byte> output, string key, string value)
+    private static void Line(IBufferWriter<byte> output, ReadOnlySpan<byte> key, string value)
     {
         if (value.Contains('\n', StringComparison.Ordinal))
-            throw new ArgumentException($"a line feed in \"{key}\" would forge a line of the envelope", nameof(value));
+            throw new ArgumentException($"a line feed in \"{Encoding.UTF8.GetString(key)}\" would forge a line of the envelope", nameof(value));
         Span<byte> span = output.GetSpan(key.Length + Encoding.UTF8.GetMaxByteCount(value.Length) + 1);
-        int n = Encoding.UTF8.GetBytes(key, span);
+        key.CopyTo(span);
+        int n = key.Length;
         n += Encoding.UTF8.GetBytes(value, span[n..]);
         span[n++] = (byte)'\n';
         output.Advance(n);
     }
 
-    private static void Line(IBufferWriter<byte> output, string key, long value)
+    private static void Line(IBufferWriter<byte> output, ReadOnlySpan<byte> key, long value)
     {
         Span<byte> span = output.GetSpan(key.Length + 21);
-        int n = Encoding.UTF8.GetBytes(key, span);
+        key.CopyTo(span);
+        int n = key.Length;
         value.TryFormat(span[n..], out int digits, provider: CultureInfo.InvariantCulture);
         span[n + digits] = (byte)'\n';
         output.Advance(n + digits + 1);

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Encodings.Web;
 
@@ -30,6 +31,7 @@ internal ref struct EventLine
     public byte[] Bytes { get; private set; }
     public int Length { get; private set; }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Raw(ReadOnlySpan<byte> text)
     {
         text.CopyTo(Room(text.Length));
@@ -39,10 +41,17 @@ internal ref struct EventLine
     /// <summary>By way of the format "O", which has four places more and takes half the time of one of our own.</summary>
     public void Time(DateTimeOffset time)
     {
-        Span<byte> text = Room(RoundTripLength);
-        time.TryFormat(text, out _, "O", CultureInfo.InvariantCulture);
-        text[(RoundTripLength - OffsetLength)..RoundTripLength].CopyTo(text[(TimeLength - OffsetLength)..]);
+        WriteTime(time, Room(TimeLength));
         Length += TimeLength;
+    }
+
+    /// <summary><see cref="TimeLength"/> octets.</summary>
+    public static void WriteTime(DateTimeOffset time, Span<byte> text)
+    {
+        Span<byte> whole = stackalloc byte[RoundTripLength];
+        time.TryFormat(whole, out _, "O", CultureInfo.InvariantCulture);
+        whole[..(TimeLength - OffsetLength)].CopyTo(text);
+        whole[^OffsetLength..].CopyTo(text[(TimeLength - OffsetLength)..]);
     }
 
     public void Number(long number)
@@ -115,10 +124,14 @@ internal ref struct EventLine
     /// <returns>How many octets, at most <see cref="MaxSeconds"/>.</returns>
     public static int WriteSeconds(TimeSpan span, Span<byte> text)
     {
-        long milliseconds = (Math.Abs(span.Ticks) + (TimeSpan.TicksPerMillisecond / 2)) / TimeSpan.TicksPerMillisecond;
-        string sign = span < TimeSpan.Zero && milliseconds > 0 ? "-" : "";
-        System.Text.Unicode.Utf8.TryWrite(text, CultureInfo.InvariantCulture, $"{sign}{milliseconds / 1000}.{milliseconds % 1000:D3}", out int length);
-        return length;
+        ulong milliseconds = ((ulong)Math.Abs(span.Ticks) + (TimeSpan.TicksPerMillisecond / 2)) / TimeSpan.TicksPerMillisecond;
+        int sign = span < TimeSpan.Zero && milliseconds > 0 ? 1 : 0;
+        text[0] = (byte)'-';
+        (milliseconds / 1000).TryFormat(text[sign..], out int digits, provider: CultureInfo.InvariantCulture);
+        Span<byte> places = text.Slice(sign + digits, 4);
+        int rest = (int)(milliseconds % 1000);
+        (places[0], places[1], places[2], places[3]) = ((byte)'.', (byte)('0' + (rest / 100)), (byte)('0' + (rest / 10 % 10)), (byte)('0' + (rest % 10)));
+        return sign + digits + places.Length;
     }
 
     /// <summary>
@@ -164,22 +177,28 @@ internal ref struct EventLine
 
     private void Name(ReadOnlySpan<byte> name)
     {
-        Raw(",\""u8);
-        Raw(name);
-        Raw("\":"u8);
+        Span<byte> room = Room(name.Length + 4);
+        (room[0], room[1]) = ((byte)',', (byte)'"');
+        name.CopyTo(room[2..]);
+        (room[name.Length + 2], room[name.Length + 3]) = ((byte)'"', (byte)':');
+        Length += name.Length + 4;
     }
 
     private void Utf8(string text) => Length += Encoding.UTF8.GetBytes(text, Room(text.Length * 3));
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Span<byte> Room(int octets)
     {
         if (Bytes.Length - Length < octets)
-        {
-            byte[] larger = Pool.Rent(Math.Max(Bytes.Length * 2, Length + octets));
-            Bytes.AsSpan(0, Length).CopyTo(larger);
-            Pool.Return(Bytes);
-            Bytes = larger;
-        }
+            Grow(octets);
         return Bytes.AsSpan(Length);
+    }
+
+    private void Grow(int octets)
+    {
+        byte[] larger = Pool.Rent(Math.Max(Bytes.Length * 2, Length + octets));
+        Bytes.AsSpan(0, Length).CopyTo(larger);
+        Pool.Return(Bytes);
+        Bytes = larger;
     }
 }

@@ -1,6 +1,6 @@
 using System.Buffers;
 using System.Globalization;
-using System.Text;
+using System.Runtime.CompilerServices;
 
 namespace Mfrelay.Core;
 
@@ -21,8 +21,8 @@ public sealed class LogEvent
     /// <summary>Those of <see cref="string.ReplaceLineEndings()"/>.</summary>
     private static readonly SearchValues<char> LineEnds = SearchValues.Create("\r\n\f\u0085\u2028\u2029");
 
-    private readonly CompositeFormat _japanese;
-    private readonly CompositeFormat _english;
+    private readonly Part[] _japanese;
+    private readonly Part[] _english;
 
     /// <param name="code">"INFO_a203": grade, process (a server, b client, c both), number.</param>
     /// <param name="names">The values in the order in which they are given.</param>
@@ -36,8 +36,8 @@ public sealed class LogEvent
             "ERROR" => LogGrade.Error,
             _ => throw new ArgumentException($"no such grade: {code}", nameof(code)),
         };
-        _japanese = Compile(japanese);
-        _english = Compile(english);
+        _japanese = Compile(japanese, names);
+        _english = Compile(english, names);
     }
 
     public string Code { get; }
@@ -49,26 +49,53 @@ public sealed class LogEvent
     /// <summary>The line: code, blank, text. A value with line ends in it does not make it two.</summary>
     public string Format(Language language, ReadOnlySpan<object?> values)
     {
-        string line = string.Format(CultureInfo.InvariantCulture, language == Language.Ja ? _japanese : _english, values);
-        return HasLineEnd(values) ? line.ReplaceLineEndings(" ") : line;
-    }
-
-    /// <summary>Looks at the values alone, since no text of ours has one: that is quick for ASCII, and the Japanese texts are not.</summary>
-    private static bool HasLineEnd(ReadOnlySpan<object?> values)
-    {
-        foreach (object? value in values)
+        var line = new DefaultInterpolatedStringHandler(0, 0, CultureInfo.InvariantCulture, stackalloc char[512]);
+        foreach (Part part in language == Language.Ja ? _japanese : _english)
         {
-            if (value is string text ? text.AsSpan().ContainsAny(LineEnds) : value is not (null or int or long or QueueId))
-                return true;
+            line.AppendLiteral(part.Text);
+            if (part.Value < 0)
+                continue;
+            switch (values[part.Value])
+            {
+                case string text:
+                    line.AppendLiteral(OneLine(text));
+                    break;
+                case QueueId id:
+                    line.AppendFormatted(id);
+                    break;
+                case int number:
+                    line.AppendFormatted(number);
+                    break;
+                case long number:
+                    line.AppendFormatted(number);
+                    break;
+                case var other:
+                    line.AppendLiteral(OneLine(string.Create(CultureInfo.InvariantCulture, $"{other}")));
+                    break;
+            }
         }
-        return false;
+        return line.ToStringAndClear();
     }
 
-    private CompositeFormat Compile(string text)
+    private static string OneLine(string text) => text.AsSpan().ContainsAny(LineEnds) ? text.ReplaceLineEndings(" ") : text;
+
+    private Part[] Compile(string text, string[] names)
     {
-        var format = new StringBuilder(Code.Length + text.Length + 8).Append(Code).Append(' ').Append(text);
-        for (int i = 0; i < Names.Count; i++)
-            format.Replace($"{{{Names[i]}}}", string.Create(CultureInfo.InvariantCulture, $"{{{i}}}"));
-        return CompositeFormat.Parse(format.ToString());
+        List<Part> parts = [];
+        string rest = $"{Code} {text}";
+        for (int open; (open = rest.IndexOf('{', StringComparison.Ordinal)) >= 0;)
+        {
+            int close = rest.IndexOf('}', open);
+            int value = Array.IndexOf(names, rest[(open + 1)..close]);
+            if (value < 0)
+                throw new ArgumentException($"{Code}: no value for {rest[open..(close + 1)]}", nameof(text));
+            parts.Add(new Part(rest[..open], value));
+            rest = rest[(close + 1)..];
+        }
+        parts.Add(new Part(rest, -1));
+        return [.. parts];
     }
+
+    /// <summary>Some of the text, and the value behind it; -1 when there is none.</summary>
+    private readonly record struct Part(string Text, int Value);
 }

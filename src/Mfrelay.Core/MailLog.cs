@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text;
 using NLog;
 using NLog.Config;
-using NLog.Layouts;
 using NLog.Targets;
 using NLog.Targets.Wrappers;
 
@@ -54,20 +53,11 @@ public sealed class MailLog : IDisposable
     /// <summary>A log to standard output. Lines are written by a thread of NLog's, in order, many with one call.</summary>
     public static MailLog ToConsole(Language language)
     {
-        // The runtime's own writer makes a system call for every 256 characters.
-        Console.SetOut(new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), 64 * 1024) { AutoFlush = true });
-        // JOURNAL_STREAM: systemd connected our output to the journal; "<6>" at the start of a line is its priority (sd-daemon(3)).
+        // JOURNAL_STREAM: systemd connected our output to the journal.
         bool journal = Environment.GetEnvironmentVariable("JOURNAL_STREAM") is not null;
-        var console = new ConsoleTarget("console")
-        {
-            Layout = Layout.FromString(journal
-                ? "${event-properties:priority}${message}"
-                : "${date:format=yyyy-MM-ddTHH\\:mm\\:ss.fffzzz} ${message}"),
-            ForceWriteLine = false,
-        };
         var factory = new LogFactory();
-        Attach(factory, console, AsyncTargetWrapperOverflowAction.Block);
-        return new MailLog(factory, language) { WithPriority = journal };
+        Attach(factory, new OutputTarget(Console.OpenStandardOutput(), journal), AsyncTargetWrapperOverflowAction.Block);
+        return new MailLog(factory, language);
     }
 
     /// <summary>Puts a queue in front of a target, and a thread of NLog's between them.</summary>
@@ -87,9 +77,6 @@ public sealed class MailLog : IDisposable
 
     /// <summary>The life of each message in files, if that is kept. Ends with this.</summary>
     public EventLog? Events { get; set; }
-
-    /// <summary>systemd reads the output.</summary>
-    private bool WithPriority { get; init; }
 
     public void Started(string what) => Write(LogEvents.Started, what);
     public void Stopped(string what) => Write(LogEvents.Stopped, what);
@@ -257,16 +244,14 @@ public sealed class MailLog : IDisposable
             Line(what, line);
             return;
         }
-        (NLog.LogLevel level, string priority) = what.Grade switch
+        NLog.LogLevel level = what.Grade switch
         {
-            LogGrade.Info => (NLog.LogLevel.Info, "<6>"),
-            LogGrade.Warning => (NLog.LogLevel.Warn, "<4>"),
-            LogGrade.Error => (NLog.LogLevel.Error, "<3>"),
+            LogGrade.Info => NLog.LogLevel.Info,
+            LogGrade.Warning => NLog.LogLevel.Warn,
+            LogGrade.Error => NLog.LogLevel.Error,
         };
-        var entry = new MailLogEntry(what, level, line, values.ToArray());
-        if (WithPriority)
-            entry.Properties["priority"] = priority;
-        _logger.Log(entry);
+        // Only the journal has a field for each value.
+        _logger.Log(new MailLogEntry(what, level, line, _journal is null ? [] : values.ToArray()));
     }
 
     private static string Seconds(TimeSpan span)

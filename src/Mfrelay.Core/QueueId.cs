@@ -7,12 +7,12 @@ namespace Mfrelay.Core;
 /// 63 bits, ascending with time: milliseconds since 2024-01-01 UTC, shifted left by 14, plus a counter.
 /// Written as 13 characters of a base-32 alphabet without vowels, in ASCII order: no id reads as a word, and the text sorts as the number does.
 /// </summary>
-public readonly record struct QueueId(long Value)
+public readonly record struct QueueId(long Value) : ISpanFormattable
 {
     /// <summary>Characters of a written id.</summary>
     public const int Length = 13;
 
-    private const string Alphabet = "0123456789_bcdfghjklmnpqrstvwxyz";
+    private static ReadOnlySpan<byte> Alphabet => "0123456789_bcdfghjklmnpqrstvwxyz"u8;
 
     /// <summary>When it was given out, unless the clock has been set back.</summary>
     public DateTimeOffset Time => QueueIdSource.TimeOf(this);
@@ -22,11 +22,20 @@ public readonly record struct QueueId(long Value)
     /// <summary>Writes the id as ASCII bytes, which is what the wire and the spool want.</summary>
     public void Format(Span<byte> destination)
     {
-        Span<char> text = stackalloc char[Length];
-        Write(Value, text);
-        for (int i = 0; i < Length; i++)
-            destination[i] = (byte)text[i];
+        long value = Value;
+        for (int i = Length - 1; i >= 0; i--, value >>= 5)
+            destination[i] = Alphabet[(int)(value & 31)];
     }
+
+    bool ISpanFormattable.TryFormat(Span<char> destination, out int charsWritten, ReadOnlySpan<char> format, IFormatProvider? provider)
+    {
+        charsWritten = destination.Length < Length ? 0 : Length;
+        if (charsWritten > 0)
+            Write(Value, destination);
+        return charsWritten > 0;
+    }
+
+    string IFormattable.ToString(string? format, IFormatProvider? formatProvider) => ToString();
 
     public static bool TryParse(ReadOnlySpan<char> text, [NotNullWhen(true)] out QueueId id)
     {
@@ -36,7 +45,7 @@ public readonly record struct QueueId(long Value)
         long value = 0;
         foreach (char c in text)
         {
-            int digit = Alphabet.IndexOf(c, StringComparison.Ordinal);
+            int digit = c < 128 ? Alphabet.IndexOf((byte)c) : -1;
             if (digit < 0 || value > long.MaxValue >> 5)
                 return false;
             value = (value << 5) | (uint)digit;
@@ -48,7 +57,7 @@ public readonly record struct QueueId(long Value)
     private static void Write(long value, Span<char> text)
     {
         for (int i = Length - 1; i >= 0; i--, value >>= 5)
-            text[i] = Alphabet[(int)(value & 31)];
+            text[i] = (char)Alphabet[(int)(value & 31)];
     }
 }
 

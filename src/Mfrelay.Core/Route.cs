@@ -154,6 +154,8 @@ public sealed record Route(string Name, IReadOnlyList<MailServer> MailServers);
 public sealed class RouteTable
 {
     private readonly FrozenDictionary<string, Route> _byName;
+    private readonly FrozenDictionary<string, Route>.AlternateLookup<ReadOnlySpan<char>> _byDomain;
+    private readonly Route? _default;
     private readonly bool _hasWildcards;
     private readonly Route? _postmaster;
 
@@ -163,6 +165,8 @@ public sealed class RouteTable
             .GroupBy(server => server.Domain.ToLowerInvariant(), StringComparer.Ordinal)
             .Select(group => new Route(group.Key, [.. group]))];
         _byName = Routes.ToFrozenDictionary(route => route.Name, StringComparer.OrdinalIgnoreCase);
+        _byDomain = _byName.GetAlternateLookup<ReadOnlySpan<char>>();
+        _default = _byName.GetValueOrDefault("*");
         _hasWildcards = Routes.Any(route => route.Name.StartsWith("*.", StringComparison.Ordinal));
         Route[] fixedOnes = [.. Routes.Where(route => !IsByMx(route))]; // no domain, no MX records
         _postmaster = fixedOnes.FirstOrDefault(route => route.Name is "*") ?? fixedOnes.FirstOrDefault();
@@ -175,18 +179,17 @@ public sealed class RouteTable
     {
         if (domain is [.., '.'])
             domain = domain[..^1];
-        var byName = _byName.GetAlternateLookup<ReadOnlySpan<char>>();
-        if (byName.TryGetValue(domain, out Route? route))
+        if (_byDomain.TryGetValue(domain, out Route? route))
             return route;
         if (_hasWildcards)
         {
             while (HostName.NextAbove(ref domain) is { } above)
             {
-                if (byName.TryGetValue(above, out route))
+                if (_byDomain.TryGetValue(above, out route))
                     return route;
             }
         }
-        return byName.TryGetValue("*", out route) ? route : null;
+        return _default;
     }
 
     /// <summary>
@@ -220,9 +223,18 @@ public sealed class RouteTable
     /// </summary>
     public IEnumerable<Delivery> Split(Envelope envelope, SpoolPosition position, long size)
     {
-        // Nearly all mail has one recipient, and grouping one costs more than all the rest.
-        if (envelope.Recipients is [var only])
-            return [DeliveryOf(envelope, position, size, NameFor(only.ForwardPath), [new OpenRecipient(0, only.ForwardPath)])];
+        // Nearly all mail takes one route, and grouping costs more than all the rest.
+        string first = NameFor(envelope.Recipients[0].ForwardPath);
+        var recipients = new OpenRecipient[envelope.Recipients.Count];
+        bool together = true;
+        for (int i = 0; i < recipients.Length && together; i++)
+        {
+            string path = envelope.Recipients[i].ForwardPath;
+            recipients[i] = new OpenRecipient(i, path);
+            together = i == 0 || string.Equals(NameFor(path), first, StringComparison.Ordinal);
+        }
+        if (together)
+            return [DeliveryOf(envelope, position, size, first, recipients)];
         return envelope.Recipients
             .Select((recipient, ordinal) => (recipient, ordinal, route: NameFor(recipient.ForwardPath)))
             .GroupBy(item => item.route, StringComparer.Ordinal)

@@ -6,7 +6,6 @@ using Mfrelay.Server;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Hosting.Systemd;
@@ -91,7 +90,7 @@ static async Task<bool> FirstRoundAsync(HealthMonitor health, Settings settings)
 // Progress is: the spool's thread turns, and every listener takes connections. A table that waits for room on the disk is no reason to end.
 static ServiceNotice NoticeOf(ISystemdNotifier notifier, WebApplication app, MailQueue queue, HealthMonitor health, Daemon daemon)
 {
-    AcceptWatch listeners = app.Services.GetRequiredService<AcceptWatch>();
+    ClientSockets listeners = app.Services.GetRequiredService<ClientSockets>();
     return new ServiceNotice(
         state => notifier.Notify(new ServiceState(state)),
         () => queue.Spool.IsAlive() & listeners.AreAllAccepting(),
@@ -104,17 +103,8 @@ static WebApplication Build(Settings settings, SmtpServices services, ListenSock
     WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
     builder.WebHost.UseKestrelCore();
     builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = settings.Server.ShutdownTimeout + TimeSpan.FromSeconds(3));
-    builder.Services.Configure<SocketTransportOptions>(options =>
-    {
-        options.CreateBoundListenSocket = sockets.Take;
-        // Costs an idle connection 4 KiB, and saves a system call a message.
-        options.WaitForDataBeforeAllocatingBuffer = false;
-        // What a client may have sent that waits for our reading: by default it is 1 MiB, which each of max_connections can fill.
-        options.MaxReadBufferSize = 128 * 1024;
-    });
-    builder.Services.AddSingleton<IMemoryPoolFactory<byte>, ReceiveBuffers>();
-    builder.Services.AddSingleton<AcceptWatch>();
-    builder.Services.AddSingleton<IConnectionListenerFactory>(services => services.GetRequiredService<AcceptWatch>());
+    builder.Services.AddSingleton(new ClientSockets(sockets));
+    builder.Services.AddSingleton<IConnectionListenerFactory>(services => services.GetRequiredService<ClientSockets>());
     builder.WebHost.ConfigureKestrel(kestrel =>
     {
         kestrel.Limits.MaxConcurrentConnections = null;

@@ -16,6 +16,12 @@ internal sealed partial class SmtpConnection : IDisposable
     /// <summary>Octets of replies that may wait while pipelined commands are still being answered.</summary>
     private const int MaxUnsent = 4096;
 
+    /// <summary>
+    /// So many reads that found something there already, and others get their turn: sessions share few threads, and one whose client never stops sending
+    /// would keep its thread for itself.
+    /// </summary>
+    private const int MostUnwaited = 16;
+
     private readonly SmtpServices _services;
     private volatile IDuplexPipe _pipe;
     private string _client;
@@ -28,6 +34,7 @@ internal sealed partial class SmtpConnection : IDisposable
     private bool _cannotSend;
     private volatile bool _isFlushing;
     private bool _hasRead;
+    private int _unwaited;
     private bool _skippingLine;
     private Reply _onTimeout = Replies.Timeout;
     private volatile bool _timedOut;
@@ -246,6 +253,8 @@ internal sealed partial class SmtpConnection : IDisposable
             if (reading.IsCompleted)
             {
                 result = await reading;
+                if (++_unwaited % MostUnwaited == 0)
+                    await Task.Yield();
             }
             else
             {

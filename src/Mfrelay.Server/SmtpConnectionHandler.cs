@@ -101,26 +101,11 @@ internal sealed class SmtpConnectionHandler(SmtpServices services, IPEndPoint li
         {
             services.Sessions.TryRemove(session, out _);
             ended.SetResult();
-            await CloseAsync(connection, session.IsDeaf ? TimeSpan.Zero : services.Admission().Settings.Server.CommandTimeout);
+            // All replies are with the kernel by now, unless the client takes none.
+            if (session.IsDeaf)
+                connection.Abort();
+            await connection.DisposeAsync();
             services.Leave();
-        }
-    }
-
-    /// <summary>
-    /// Kestrel closes once the client has taken what was written, however long that takes. Here it takes no longer than the client may for a command, and
-    /// the connection counts until then: otherwise clients that read nothing would hold any number of sockets behind sessions that are over.
-    /// </summary>
-    private async Task CloseAsync(ConnectionContext connection, TimeSpan limit)
-    {
-        Task closed = connection.DisposeAsync().AsTask();
-        try
-        {
-            await closed.WaitAsync(limit, services.Time);
-        }
-        catch (TimeoutException)
-        {
-            connection.Abort();
-            await closed;
         }
     }
 }

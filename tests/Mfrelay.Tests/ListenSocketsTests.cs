@@ -2,9 +2,6 @@ using System.Net;
 using System.Net.Sockets;
 using Mfrelay.Server;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
-using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Extensions.Options;
 using Xunit;
 
 namespace Mfrelay.Tests;
@@ -40,20 +37,20 @@ public sealed class ListenSocketsTests
     public async Task A_listener_that_has_ended_is_noticed()
     {
         CancellationToken cancel = TestContext.Current.CancellationToken;
-        var watch = new AcceptWatch(Options.Create(new SocketTransportOptions()), NullLoggerFactory.Instance);
-        await using IConnectionListener listener = await watch.BindAsync(new IPEndPoint(IPAddress.Parse("127.0.0.7"), 0), cancel);
-        Assert.True(watch.AreAllAccepting());
+        var sockets = new ClientSockets(ListenSockets.Of(null, null, null, self: 42));
+        await using IConnectionListener listener = await sockets.BindAsync(new IPEndPoint(IPAddress.Parse("127.0.0.7"), 0), cancel);
+        Assert.True(sockets.AreAllAccepting());
         ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(cancel);
         for (int i = 0; i < 3; i++)
-            Assert.True(watch.AreAllAccepting());
+            Assert.True(sockets.AreAllAccepting());
         using (Socket client = Connect((IPEndPoint)listener.EndPoint))
         {
             ConnectionContext? taken = await accepting;
             Assert.Equal(client.LocalEndPoint, taken!.RemoteEndPoint);
             await taken.DisposeAsync();
         }
-        Assert.True(watch.AreAllAccepting());
-        Assert.False(watch.AreAllAccepting());
+        Assert.True(sockets.AreAllAccepting());
+        Assert.False(sockets.AreAllAccepting());
     }
 
     /// <summary>A listening socket that nobody owns but its number.</summary>
