@@ -289,7 +289,11 @@ internal sealed partial class QueueRunner
         }
     }
 
-    private void Delete(Row row) => Write(row.Generation, table => table.Delete(row.Delivery.Key));
+    private void Delete(Row row) => Write(row.Generation, table =>
+    {
+        table.Delete(row.Delivery);
+        return true;
+    });
 
     /// <summary>Many of these share a turn of the lease. What is lost of them in a crash, the done journal makes good.</summary>
     private void Write(long generation, Func<QueueTable, bool> change, Action? then = null) =>

@@ -167,16 +167,21 @@ internal sealed class Schedule
         return keys;
     }
 
-    /// <summary>Makes all that waits for some routes due (C7, on_recovery = "release").</summary>
+    /// <summary>
+    /// Makes all that waits for some routes due (C7, on_recovery = "release"), oldest first: in the order of its keys, so that rows of one leaf of the table
+    /// are read and deleted together.
+    /// </summary>
     public void Release(Func<RouteQueue, bool> which, DateTimeOffset now)
     {
         var released = _routes.Where(which).Select(route => route.Index).ToHashSet();
         if (released.Count == 0)
             return;
-        (Waiting, long)[] all = [.. _later.UnorderedItems];
+        ILookup<bool, (Waiting Waiting, long Due)> all = _later.UnorderedItems
+            .ToLookup(item => released.Contains(item.Element.Route) && item.Priority != long.MaxValue && item.Priority > now.UtcTicks);
         _later.Clear();
-        _later.EnqueueRange(all.Select(item =>
-            released.Contains(item.Item1.Route) && item.Item2 != long.MaxValue && item.Item2 > now.UtcTicks ? (item.Item1, now.UtcTicks) : item));
+        _later.EnqueueRange(all[false]);
+        long due = now.UtcTicks - all[true].Count();
+        _later.EnqueueRange(all[true].OrderBy(item => item.Waiting.Key).Select(item => (item.Waiting, ++due)));
     }
 
     /// <summary>The clock has jumped: everything that waits has its time moved with it.</summary>

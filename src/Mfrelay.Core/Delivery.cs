@@ -51,6 +51,12 @@ public sealed record Delivery
     /// under a new one (<see cref="QueueTable.Replace"/>).
     /// </summary>
     public long Replaces { get; init; }
+
+    /// <summary>
+    /// Which keys of its leaf had a row when this one was read from the table, a bit for each from the lowest on; 0 when it was not. None is ever added
+    /// to a leaf, so when all of them go the leaf goes (<see cref="QueueTable.Delete(Delivery)"/>).
+    /// </summary>
+    internal ushort LeafMates { get; init; }
 }
 
 /// <summary>An operator's order. The numbers are on disk.</summary>

@@ -5,7 +5,7 @@ namespace Mfrelay.Core;
 /// <summary>
 /// The rows. What LiteDB takes for a document is much the same for one row as for sixteen, so rows that are inserted together share one, a leaf.
 /// A leaf has the keys from a multiple of sixteen on, so that the key of a row says where it is. A row alone is a document of its own, as all
-/// of version 1 are. A leaf is read once in a transaction and written once, at its end.
+/// of version 1 are. A leaf is read once in a transaction and written once, at its end; one all of whose rows go is not even read.
 /// </summary>
 public sealed partial class QueueTable
 {
@@ -17,6 +17,9 @@ public sealed partial class QueueTable
     private static readonly BsonExpression ById = BsonExpression.Create("_id");
 
     private readonly Dictionary<long, Leaf> _leaves = [];
+
+    /// <summary>Of leaves that were not read in this transaction: the keys that they had at most, and those that go.</summary>
+    private readonly Dictionary<long, (int Mates, int Going)> _going = [];
 
     public void Insert(IEnumerable<Delivery> deliveries)
     {
@@ -43,8 +46,8 @@ public sealed partial class QueueTable
         FromLiteDb((key, limit), static (table, range) =>
         {
             table.WriteLeaves();
-            Delivery[] rows = [.. table._queue.Find(BsonExpression.Create("_id >= @0", FirstOfLeaf(range.key))).SelectMany(RowsOf)
-                .Where(row => KeyOf(row) > range.key).Take(range.limit).Select(FromBson)];
+            Delivery[] rows = [.. table._queue.Find(BsonExpression.Create("_id >= @0", FirstOfLeaf(range.key)))
+                .SelectMany(DeliveriesOf).Where(row => row.Key > range.key).Take(range.limit)];
             return rows;
         });
 
@@ -54,7 +57,7 @@ public sealed partial class QueueTable
         {
             table.WriteLeaves();
             Delivery[] rows = [.. table._queue.Query().Where(BsonExpression.Create("_id < @0", range.key)).OrderByDescending(ById).ToEnumerable()
-                .SelectMany(document => RowsOf(document).Reverse()).Where(row => KeyOf(row) < range.key).Take(range.limit).Select(FromBson)];
+                .SelectMany(document => DeliveriesOf(document).Reverse()).Where(row => row.Key < range.key).Take(range.limit)];
             Array.Reverse(rows);
             return rows;
         });
@@ -67,7 +70,7 @@ public sealed partial class QueueTable
             foreach (long key in keys)
             {
                 if (table.LeafOf(key, out int at) is { } leaf)
-                    rows.Add(FromBson(leaf.Rows[at]));
+                    rows.Add(FromBson(leaf.Rows[at]) with { LeafMates = leaf.Mates });
             }
             return rows;
         });
@@ -97,6 +100,20 @@ public sealed partial class QueueTable
         });
     }
 
+    /// <summary>Deletes a row that was read from the table, when it is still there.</summary>
+    public void Delete(Delivery row)
+    {
+        long first = FirstOfLeaf(row.Key);
+        if (row.LeafMates == 0 || _leaves.ContainsKey(first))
+        {
+            Delete(row.Key);
+            return;
+        }
+        BeginChange();
+        (int mates, int going) = _going.GetValueOrDefault(first, (row.LeafMates, 0));
+        _going[first] = (mates & row.LeafMates, going | BitOf(row.Key));
+    }
+
     private void InsertLeaf(List<BsonDocument> rows)
     {
         if (rows.Count > 0)
@@ -120,13 +137,25 @@ public sealed partial class QueueTable
 
     private Leaf Load(long id)
     {
-        if (!_leaves.TryGetValue(id, out Leaf? leaf))
-            _leaves.Add(id, leaf = new Leaf(_queue.FindById(id) is { } document ? [.. RowsOf(document)] : []));
+        if (_leaves.TryGetValue(id, out Leaf? leaf))
+            return leaf;
+        leaf = new Leaf(_queue.FindById(id) is { } document ? [.. RowsOf(document)] : []);
+        if (_going.Remove(id, out (int Mates, int Going) rows))
+            leaf.IsChanged = leaf.Rows.RemoveAll(row => (rows.Going & BitOf(KeyOf(row))) != 0) > 0;
+        _leaves.Add(id, leaf);
         return leaf;
     }
 
     private void WriteLeaves()
     {
+        foreach ((long id, (int mates, int going)) in _going.ToArray())
+        {
+            if ((mates & ~going) == 0)
+                _queue.Delete(id);
+            else
+                Load(id);
+        }
+        _going.Clear();
         foreach ((long id, Leaf leaf) in _leaves)
         {
             if (!leaf.IsChanged)
@@ -142,6 +171,27 @@ public sealed partial class QueueTable
     private static BsonDocument DocumentOf(long id, List<BsonDocument> rows) =>
         rows is [var row] && KeyOf(row) == id ? row : new BsonDocument { ["_id"] = id, ["e"] = new BsonArray(rows) };
 
+    private static IEnumerable<Delivery> DeliveriesOf(BsonDocument document)
+    {
+        ushort mates = MatesOf(RowsOf(document));
+        return RowsOf(document).Select(row => FromBson(row) with { LeafMates = mates });
+    }
+
+    /// <summary>0 for one row of version 1, whose document is not that of its leaf.</summary>
+    private static ushort MatesOf(IEnumerable<BsonDocument> rows)
+    {
+        (int mates, bool isLeaf) = (0, false);
+        foreach (BsonDocument row in rows)
+        {
+            long key = KeyOf(row);
+            isLeaf |= mates != 0 || key == FirstOfLeaf(key);
+            mates |= BitOf(key);
+        }
+        return (ushort)(isLeaf ? mates : 0);
+    }
+
+    private static int BitOf(long key) => 1 << (int)(key & (LeafRows - 1));
+
     private static IEnumerable<BsonDocument> RowsOf(BsonDocument document) =>
         document.TryGetValue("e", out BsonValue rows) ? rows.AsArray.Select(static row => row.AsDocument) : [document];
 
@@ -153,6 +203,9 @@ public sealed partial class QueueTable
     private sealed class Leaf(List<BsonDocument> rows)
     {
         public List<BsonDocument> Rows { get; } = rows;
+
+        /// <summary>As it was read.</summary>
+        public ushort Mates { get; } = MatesOf(rows);
 
         public bool IsChanged { get; set; }
 

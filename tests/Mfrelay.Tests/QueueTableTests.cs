@@ -74,7 +74,7 @@ public sealed class QueueTableTests : IDisposable
     private static void Change(QueueTable table, SortedDictionary<long, Delivery> rows, Random chance)
     {
         long any = rows.Count == 0 ? 1 : rows.Keys.ElementAt(chance.Next(rows.Count));
-        switch (chance.Next(6))
+        switch (chance.Next(7))
         {
             case 0 or 1:
                 foreach (Delivery row in Inserted(table, [.. Enumerable.Range(0, chance.Next(1, 40)).Select(_ => Row(chance.Next(8) == 0 ? 70 : chance.Next(1, 9)))]))
@@ -96,6 +96,15 @@ public sealed class QueueTableTests : IDisposable
                 break;
             case 4:
                 Assert.Equal(rows.Remove(any), table.Delete(any));
+                break;
+            case 5: // as they were read at some time before: whole leaves, parts, and what follows sees it
+                foreach (Delivery row in rows.Values.SkipWhile(row => row.Key < any).Take(chance.Next(1, 50)).ToArray())
+                {
+                    table.Delete(row);
+                    rows.Remove(row.Key);
+                    if (chance.Next(20) == 0)
+                        Assert.False(table.Delete(row.Key));
+                }
                 break;
             default:
                 long next = table.NextKey;

@@ -50,7 +50,7 @@ internal sealed class State : IDisposable
     {
         (null, null) => true,
         (null, _) or (_, null) => false,
-        _ => a.Recipients.SequenceEqual(b.Recipients) && a == b with { Recipients = a.Recipients },
+        _ => a.Recipients.SequenceEqual(b.Recipients) && a == b with { Recipients = a.Recipients, LeafMates = a.LeafMates },
     };
 
     public static byte[] Data(int size, int seed = 1)
