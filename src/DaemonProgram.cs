@@ -18,14 +18,14 @@ internal static class DaemonProgram
 {
     /// <summary>
     /// A variable of the runtime's: what waits for a socket goes on in the thread that hears of it, instead of a thread of the pool that has to be woken
-    /// first. So whoever may be kept busy by one peer yields to the others (SmtpConnection), and what blocks has threads of its own.
+    /// first. So whoever may be kept busy by one peer or wait for the disk yields first (SmtpConnection, DeliveryWorker, Transaction), or has a thread of its own.
     /// </summary>
-    private const string InlineCompletions = "DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS";
+    public const string InlineCompletions = "DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS";
 
     public static async Task<int> RunAsync(string name, string[] args, Func<Daemon, Task> main)
     {
-        // Before the first socket, which is when the runtime looks. Only for machine code: where a method may have to be compiled first, and that needs a
-        // file handle or memory that is not there, the process would end with that thread.
+        // Before the first socket, which is when the runtime looks. Only for machine code: where a method has to be compiled first, and a file handle or
+        // memory for that is not there, the process would end with that thread.
         if (!RuntimeFeature.IsDynamicCodeSupported && Environment.GetEnvironmentVariable(InlineCompletions) is null)
             Environment.SetEnvironmentVariable(InlineCompletions, "1");
         string path = ConfigFile.DefaultPath;

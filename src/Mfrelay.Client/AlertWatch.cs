@@ -110,6 +110,7 @@ internal sealed class AlertWatch(QueueRunner runner, StateDirectory directory, A
         if (rules.Exec.Length == 0)
             return;
         var start = new ProcessStartInfo(rules.Exec, [what, alert.RuleName, alert.Subject, alert.Value]) { UseShellExecute = false, RedirectStandardInput = true };
+        start.Environment.Remove(DaemonProgram.InlineCompletions); // ours alone
         try
         {
             using Process process = Process.Start(start)!;

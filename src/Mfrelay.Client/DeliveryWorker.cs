@@ -25,6 +25,8 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
     /// <summary>One attempt: message and mail server to a result for each recipient, settled and logged.</summary>
     public async Task AttemptAsync(Delivery delivery)
     {
+        if (delivery.Size > IncomingMessage.MemoryLimit)
+            await Task.Yield(); // all of it is read once to be checked: not in the thread of the sockets
         Opened? opened = ReferenceEquals(_next?.Delivery, delivery) ? _next : Open(delivery);
         _next = null;
         if (opened is null)

@@ -7,7 +7,9 @@ namespace Mfrelay.Client;
 /// do than those at work take at once and idle ones can take, kept open for a while when there is nothing. New mail goes before what was tried
 /// already.
 /// </summary>
+#pragma warning disable CA1001 // its timer rings once more after 5 ms at most, and is collected with it
 internal sealed class MailServerQueue
+#pragma warning restore CA1001
 {
     /// <summary>So many rows are in memory at most; the others wait in the table.</summary>
     public const int Capacity = 2000;
@@ -314,8 +316,8 @@ internal sealed class MailServerQueue
 
     /// <summary>
     /// For a session that has not done with one message yet: the next one, so that both share a round trip. Null when that could make one wait that
-    /// another session could take: there must be more than one for each, or more than others are coming for. Only new mail, when it is its turn, and
-    /// none that takes time to open or more than one transaction.
+    /// another session could take: there must be more than one for each; or those at work are trusted to take it at once, then it waits if the mail server
+    /// hangs on the mail data before it, against its habit. Only new mail, when it is its turn, and none that takes time to open or more than one transaction.
     /// </summary>
     public Delivery? TakeAhead()
     {

@@ -122,6 +122,8 @@ internal sealed partial class QueueRunner
             .. Enumerable.Range(0, delivery.Recipients.Count).Where(which)
                 .Select(i => new SettledRecipient(delivery.Position, delivery.Recipients[i].Ordinal)),
         ];
+        if (message.Size > IncomingMessage.MemoryLimit)
+            await Task.Yield(); // its mail data may be removed, which syncs the journal: not in the thread of the sockets
         for (bool told = false; settled.Length > 0; told = true)
         {
             try

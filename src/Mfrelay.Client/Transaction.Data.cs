@@ -8,6 +8,9 @@ internal sealed partial class Transaction
     /// <summary>Octets of mail data that travel in the send buffer, behind the envelope where the peer allows that.</summary>
     private const int SmallChunk = OutboundSession.SendBufferSize - 1024;
 
+    /// <summary>So many blocks, and others get their turn: the thread that reads, stuffs and sends them serves other sockets too.</summary>
+    private const int BlocksPerTurn = 16;
+
     /// <summary>How long a peer that broke off within mail data gets to be heard: its reason is on the way or never comes.</summary>
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
 
@@ -35,8 +38,11 @@ internal sealed partial class Transaction
         if (!small)
         {
             using IMemoryOwner<byte> scratch = MemoryPool<byte>.Shared.Rent(_session.Settings.DataBlock);
+            int blocks = 0;
             for (long offset = 0; offset < _message.Size && failure == Failure.None;)
             {
+                if (++blocks % BlocksPerTurn == 0)
+                    await Task.Yield();
                 ReadOnlyMemory<byte> block = ReadPiece(offset, scratch.Memory[.._session.Settings.DataBlock]);
                 block = block[..Math.Min(block.Length, _session.Settings.DataBlock)];
                 failure = await _session.WriteAsync(block, _session.Settings.DataTimeout);
@@ -99,9 +105,11 @@ internal sealed partial class Transaction
     private async ValueTask<Failure> WriteStuffedAsync(Memory<byte> block, Memory<byte> scratch)
     {
         var stuffer = new DotStuffer();
-        int filled = 0;
+        int filled = 0, blocks = 0;
         for (long offset = 0; offset < _message.Size;)
         {
+            if (++blocks % BlocksPerTurn == 0)
+                await Task.Yield();
             ReadOnlyMemory<byte> piece = ReadPiece(offset, scratch);
             offset += piece.Length;
             while (true)

@@ -24,6 +24,8 @@ public sealed class DoneJournal(string spool) : IDisposable
     /// <summary>The highest number of recipients that an envelope may have.</summary>
     public const int MaxRecipients = 1 << OrdinalBits;
 
+    /// <summary>One sync after the other, so that each returns when all before it is durable. Taken before <see cref="_gate"/>.</summary>
+    private readonly Lock _syncing = new();
     private readonly Lock _gate = new();
     private readonly Dictionary<long, SafeFileHandle> _files = [];
     private readonly HashSet<long> _unsynced = [];
@@ -47,20 +49,51 @@ public sealed class DoneJournal(string spool) : IDisposable
         }
     }
 
-    /// <summary>Makes all entries so far durable.</summary>
+    /// <summary>Makes all entries so far durable. Whoever appends meanwhile does not wait for the disk.</summary>
     public void Sync()
     {
-        lock (_gate)
+        lock (_syncing)
         {
-            if (_newNames)
-                Native.SyncDirectory(spool);
-            _newNames = false;
-            foreach (long segment in _unsynced)
+            bool newNames;
+            long[] segments;
+            SafeFileHandle[] files;
+            lock (_gate)
             {
-                if (_files.TryGetValue(segment, out SafeFileHandle? file))
-                    Native.DataSync(file);
+                (newNames, _newNames) = (_newNames, false);
+                segments = [.. _unsynced];
+                files = [.. segments.Where(_files.ContainsKey).Select(segment => _files[segment])];
+                _unsynced.Clear();
             }
-            _unsynced.Clear();
+            try
+            {
+                SyncAll(newNames, files);
+            }
+            catch
+            {
+                lock (_gate)
+                {
+                    _newNames |= newNames;
+                    _unsynced.UnionWith(segments);
+                }
+                throw;
+            }
+        }
+    }
+
+    private void SyncAll(bool newNames, IEnumerable<SafeFileHandle> files)
+    {
+        if (newNames)
+            Native.SyncDirectory(spool);
+        foreach (SafeFileHandle file in files)
+        {
+            try
+            {
+                Native.DataSync(file);
+            }
+            catch (ObjectDisposedException)
+            {
+                // Removed with its segment, or synced when it was closed.
+            }
         }
     }
 
@@ -133,7 +166,10 @@ public sealed class DoneJournal(string spool) : IDisposable
             return file;
         if (_files.Count >= OpenFiles)
         {
-            Sync();
+            // All of them: those that another thread is about to sync too.
+            SyncAll(_newNames, _files.Values);
+            _newNames = false;
+            _unsynced.Clear();
             CloseAll();
         }
         file = Native.OpenForAppend(Path.Combine(spool, SpoolFormat.DoneName(segment)));

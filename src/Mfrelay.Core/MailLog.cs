@@ -51,12 +51,14 @@ public sealed class MailLog : IDisposable
     }
 
     /// <summary>A log to standard output. Lines are written by a thread of NLog's, in order, many with one call.</summary>
-    public static MailLog ToConsole(Language language)
-    {
+    public static MailLog ToConsole(Language language) =>
         // JOURNAL_STREAM: systemd connected our output to the journal.
-        bool journal = Environment.GetEnvironmentVariable("JOURNAL_STREAM") is not null;
+        ToOutput(Console.OpenStandardOutput(), withPriority: Environment.GetEnvironmentVariable("JOURNAL_STREAM") is not null, language);
+
+    internal static MailLog ToOutput(Stream output, bool withPriority, Language language)
+    {
         var factory = new LogFactory();
-        Attach(factory, new OutputTarget(Console.OpenStandardOutput(), journal), AsyncTargetWrapperOverflowAction.Block);
+        Attach(factory, new OutputTarget(output, withPriority), AsyncTargetWrapperOverflowAction.Block);
         return new MailLog(factory, language);
     }
 

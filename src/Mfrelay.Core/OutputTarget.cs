@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using NLog;
 using NLog.Common;
@@ -29,7 +28,7 @@ internal sealed class OutputTarget : Target
     {
         foreach (AsyncLogEventInfo entry in logEvents)
             Add(entry.LogEvent);
-        Exception? failure = Flush();
+        IOException? failure = Flush();
         foreach (AsyncLogEventInfo entry in logEvents)
             entry.Continuation(failure);
     }
@@ -62,7 +61,7 @@ internal sealed class OutputTarget : Target
         if (time != _time)
         {
             _time = time;
-            EventLine.WriteTime(time, _timeText);
+            EventLine.WriteTime(new DateTimeOffset(time), _timeText);
         }
         _timeText.CopyTo(_buffer, _length);
         _length += _timeText.Length;
@@ -73,7 +72,7 @@ internal sealed class OutputTarget : Target
         entry.Level == NLog.LogLevel.Error ? "<3>" : entry.Level == NLog.LogLevel.Warn ? "<4>" : "<6>";
 
     /// <summary>Whoever reads us may be gone; mail goes on.</summary>
-    private Exception? Flush()
+    private IOException? Flush()
     {
         try
         {

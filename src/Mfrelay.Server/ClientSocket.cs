@@ -22,6 +22,8 @@ internal sealed class ClientSocket : DefaultConnectionContext, IDuplexPipe
         Output = new SocketOutput(socket);
         Transport = this;
         socket.NoDelay = true;
+        // What is received without waiting must not: the runtime would queue it behind a read that was cancelled, for the thread that may be this one.
+        socket.Blocking = false;
         RemoteEndPoint = socket.RemoteEndPoint;
         LocalEndPoint = socket.LocalEndPoint;
     }
@@ -56,16 +58,21 @@ internal sealed class ClientSocket : DefaultConnectionContext, IDuplexPipe
             // It is gone already.
         }
         _socket.Dispose();
-        _input.Complete();
+        _input.Close();
         return base.DisposeAsync();
     }
 }
 
 /// <summary>What comes from a socket, in one piece: whoever reads leaves at most a line of it.</summary>
+#pragma warning disable CA1001 // a source without a timer holds nothing that must be released
 internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeReader
+#pragma warning restore CA1001
 {
     /// <summary>Octets that are dropped at the end: as many as the kernel may hold for us by default.</summary>
     private const int MostDropped = 128 * 1024;
+
+    /// <summary>Less room than this is not worth a system call.</summary>
+    private const int LeastRoom = 512;
 
     private byte[] _block = [];
     private int _start;
@@ -108,7 +115,10 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
 
     public override void CancelPendingRead() => _cancel.Cancel();
 
-    public override void Complete(Exception? exception = null)
+    public override void Complete(Exception? exception = null) => Close();
+
+    /// <summary>Gives its buffer back.</summary>
+    public void Close()
     {
         if (_isReceiving || _block.Length == 0)
             return;
@@ -133,13 +143,17 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
     private async ValueTask<ReadResult> ReceiveAsync(CancellationToken cancellationToken)
     {
         MakeRoom();
-        using CancellationTokenRegistration canceling = cancellationToken.UnsafeRegister(static input => ((SocketInput)input!).CancelPendingRead(), this);
+        CancellationTokenRegistration canceling = cancellationToken.UnsafeRegister(static input => ((SocketInput)input!).CancelPendingRead(), this);
         _isReceiving = true;
         try
         {
             int n = await socket.ReceiveAsync(_block.AsMemory(_end), SocketFlags.None, _cancel.Token);
             _end += n;
             _hasEnded = n == 0;
+            // A token that came too late for this read is not meant for the next one.
+            await canceling.DisposeAsync();
+            if (cancellationToken.IsCancellationRequested)
+                TryTakeCancel();
             return Result();
         }
         catch (OperationCanceledException)
@@ -148,13 +162,14 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
             cancellationToken.ThrowIfCancellationRequested();
             return Result(isCanceled: true);
         }
-        catch (SocketException e)
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
             throw new ConnectionResetException(e.Message, e);
         }
         finally
         {
             _isReceiving = false;
+            await canceling.DisposeAsync();
         }
     }
 
@@ -171,12 +186,12 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
 
     private void MakeRoom()
     {
-        if (_end < _block.Length)
+        if (_block.Length - _end >= LeastRoom)
             return;
         byte[] old = _block;
         int length = _end - _start;
-        if (_start == 0)
-            _block = length == 0 ? buffers.Rent() : new byte[ReceiveBuffers.Large + length]; // none of the pool's
+        if (old.Length - length < LeastRoom)
+            _block = length == 0 ? buffers.Rent() : new byte[ReceiveBuffers.Large + (2 * length)]; // none of the pool's
         old.AsSpan(_start, length).CopyTo(_block);
         (_start, _end, _examined) = (0, length, _examined - _start);
         if (old != _block && old.Length > 0)
@@ -185,7 +200,9 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
 }
 
 /// <summary>What goes to a socket; it has a buffer only while there is something to send.</summary>
+#pragma warning disable CA1001 // a source without a timer holds nothing that must be released
 internal sealed class SocketOutput(Socket socket) : PipeWriter
+#pragma warning restore CA1001
 {
     private const int Least = 512;
 
@@ -216,27 +233,20 @@ internal sealed class SocketOutput(Socket socket) : PipeWriter
     {
         if (_length == 0)
             return default;
-        if (cancellationToken.CanBeCanceled || _cancel.IsCancellationRequested)
-            return SendAsync(0, default, cancellationToken);
-        ValueTask<int> sending = socket.SendAsync(_buffer.AsMemory(0, _length), SocketFlags.None, _cancel.Token);
-        if (!sending.IsCompletedSuccessfully)
-            return SendAsync(0, sending, cancellationToken);
-        int sent = sending.Result;
-        if (sent < _length)
-            return SendAsync(sent, default, cancellationToken);
-        Empty();
-        return default;
+        return SendAsync(cancellationToken);
     }
 
-    /// <param name="sent">Octets sent before.</param>
-    /// <param name="sending">Under way; the default when nothing is.</param>
-    private async ValueTask<FlushResult> SendAsync(int sent, ValueTask<int> sending, CancellationToken cancellationToken)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<FlushResult> SendAsync(CancellationToken cancellationToken)
     {
-        using CancellationTokenRegistration canceling = cancellationToken.UnsafeRegister(static output => ((SocketOutput)output!).CancelPendingFlush(), this);
+        CancellationTokenRegistration canceling = cancellationToken.UnsafeRegister(static output => ((SocketOutput)output!).CancelPendingFlush(), this);
         try
         {
-            for (sent += await sending; sent < _length;)
+            for (int sent = 0; sent < _length;)
                 sent += await socket.SendAsync(_buffer.AsMemory(sent, _length - sent), SocketFlags.None, _cancel.Token);
+            await canceling.DisposeAsync();
+            if (cancellationToken.IsCancellationRequested && _cancel.IsCancellationRequested)
+                _cancel = new CancellationTokenSource();
             return default;
         }
         catch (OperationCanceledException)
@@ -252,6 +262,7 @@ internal sealed class SocketOutput(Socket socket) : PipeWriter
         finally
         {
             Empty();
+            await canceling.DisposeAsync();
         }
     }
 

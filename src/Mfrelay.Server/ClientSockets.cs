@@ -55,7 +55,7 @@ internal sealed class ClientSockets(ListenSockets sockets) : IConnectionListener
                 {
                     try
                     {
-                        return new ClientSocket(await socket.AcceptAsync(cancellationToken), buffers);
+                        return Open(await socket.AcceptAsync(cancellationToken));
                     }
                     catch (SocketException e) when (e.SocketErrorCode != SocketError.OperationAborted)
                     {
@@ -72,6 +72,19 @@ internal sealed class ClientSockets(ListenSockets sockets) : IConnectionListener
             {
                 _isWaiting = false;
                 Interlocked.Increment(ref _taken);
+            }
+        }
+
+        private ClientSocket Open(Socket client)
+        {
+            try
+            {
+                return new ClientSocket(client, buffers);
+            }
+            catch
+            {
+                client.Dispose();
+                throw;
             }
         }
 

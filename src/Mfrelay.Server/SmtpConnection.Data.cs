@@ -155,6 +155,8 @@ internal sealed partial class SmtpConnection
             Protocol = _session.Protocol,
         };
         long size = _message.Length;
+        if (size > IncomingMessage.MemoryLimit)
+            await Task.Yield(); // its file is synced first: not in the thread of the sockets
         SpoolResult result = await _message.CommitAsync(envelope);
         if (result != SpoolResult.Durable)
             return Refused(ReplyTo(result), "queue", sink, size);

@@ -43,6 +43,21 @@ public sealed class ScheduleTests
         Assert.Equal([1, 2, 3, 5, 6, 7, 9, 10], later);
     }
 
+    [Fact]
+    public void What_is_released_goes_in_the_order_of_its_keys_and_no_other_is_moved()
+    {
+        var chance = new Random(1);
+        foreach (long key in Enumerable.Range(1, 1000).OrderBy(_ => chance.Next()))
+            _schedule.Add(Entry(key), Noon.AddMinutes(chance.Next(1, 500)));
+        _schedule.Add(Entry(1001, hold: true), Noon);
+        _schedule.Add(Entry(1002), Noon.AddHours(-1));
+        _schedule.Release(_ => true, Noon);
+        List<long> due = [];
+        while (_schedule.TryTakeDue(Noon, out Waiting waiting))
+            due.Add(waiting.Key);
+        Assert.Equal([1002, .. Enumerable.Range(1, 1000).Select(key => (long)key)], due);
+    }
+
     private Waiting Entry(long key, bool hold = false, int attempts = 0) => _schedule.Entry(new Delivery
     {
         Key = key,
