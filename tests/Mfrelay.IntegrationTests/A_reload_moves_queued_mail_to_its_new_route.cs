@@ -21,7 +21,7 @@ public sealed class A_reload_moves_queued_mail_to_its_new_route : IAsyncDisposab
         string id = await _relay.SendAsync("halves", "a@one.test", "b@two.test");
         await client.WaitForLineAsync($"INFO_b103 {id} .*to=<a@one.test>");
         await client.WaitForLineAsync($"INFO_b103 {id} .*to=<b@two.test>");
-        await Task.Delay(1000, TestContext.Current.CancellationToken); // a reload counts rows, which come a moment later
+        await Task.Delay(3000, TestContext.Current.CancellationToken); // a reload counts rows, which come a moment later
 
         _relay.WriteConfig(Config(("*", _other.EndPoint)));
         client.Reload();
