@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Numerics;
 
 namespace Mfrelay.Core;
 
@@ -20,12 +21,7 @@ public readonly record struct QueueId(long Value) : ISpanFormattable
     public override string ToString() => string.Create(Length, Value, static (text, value) => Write(value, text));
 
     /// <summary>Writes the id as ASCII bytes, which is what the wire and the spool want.</summary>
-    public void Format(Span<byte> destination)
-    {
-        long value = Value;
-        for (int i = Length - 1; i >= 0; i--, value >>= 5)
-            destination[i] = Alphabet[(int)(value & 31)];
-    }
+    public void Format(Span<byte> destination) => Write(Value, destination);
 
     bool ISpanFormattable.TryFormat(Span<char> destination, out int charsWritten, ReadOnlySpan<char> format, IFormatProvider? provider)
     {
@@ -54,10 +50,10 @@ public readonly record struct QueueId(long Value) : ISpanFormattable
         return true;
     }
 
-    private static void Write(long value, Span<char> text)
+    private static void Write<T>(long value, Span<T> text) where T : unmanaged, IBinaryInteger<T>
     {
         for (int i = Length - 1; i >= 0; i--, value >>= 5)
-            text[i] = (char)Alphabet[(int)(value & 31)];
+            text[i] = T.CreateTruncating(Alphabet[(int)(value & 31)]);
     }
 }
 

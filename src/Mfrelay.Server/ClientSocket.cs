@@ -64,9 +64,7 @@ internal sealed class ClientSocket : DefaultConnectionContext, IDuplexPipe
 }
 
 /// <summary>What comes from a socket, in one piece: whoever reads leaves at most a line of it.</summary>
-#pragma warning disable CA1001 // a source without a timer holds nothing that must be released
 internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeReader
-#pragma warning restore CA1001
 {
     /// <summary>Octets that are dropped at the end: as many as the kernel may hold for us by default.</summary>
     private const int MostDropped = 128 * 1024;
@@ -80,11 +78,11 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
     private int _examined;
     private bool _isReceiving;
     private bool _hasEnded;
-    private volatile CancellationTokenSource _cancel = new();
+    private readonly CancelOnce _cancel = new();
 
     public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
-        if (TryTakeCancel())
+        if (_cancel.TryTake())
             return new ValueTask<ReadResult>(Result(isCanceled: true));
         if (_examined < _end || _hasEnded)
             return new ValueTask<ReadResult>(Result());
@@ -94,7 +92,7 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
     /// <summary>Also what has come and was not received yet.</summary>
     public override bool TryRead(out ReadResult result)
     {
-        bool isCanceled = TryTakeCancel();
+        bool isCanceled = _cancel.TryTake();
         if (!isCanceled && _examined == _end && !_hasEnded && socket.Available > 0)
         {
             MakeRoom();
@@ -143,22 +141,19 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
     private async ValueTask<ReadResult> ReceiveAsync(CancellationToken cancellationToken)
     {
         MakeRoom();
-        CancellationTokenRegistration canceling = cancellationToken.UnsafeRegister(static input => ((SocketInput)input!).CancelPendingRead(), this);
+        CancellationTokenRegistration canceling = _cancel.By(cancellationToken);
         _isReceiving = true;
         try
         {
             int n = await socket.ReceiveAsync(_block.AsMemory(_end), SocketFlags.None, _cancel.Token);
             _end += n;
             _hasEnded = n == 0;
-            // A token that came too late for this read is not meant for the next one.
-            await canceling.DisposeAsync();
-            if (cancellationToken.IsCancellationRequested)
-                TryTakeCancel();
+            await _cancel.ForgetLateAsync(canceling, cancellationToken);
             return Result();
         }
         catch (OperationCanceledException)
         {
-            TryTakeCancel();
+            _cancel.TryTake();
             cancellationToken.ThrowIfCancellationRequested();
             return Result(isCanceled: true);
         }
@@ -174,15 +169,6 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
     }
 
     private ReadResult Result(bool isCanceled = false) => new(new ReadOnlySequence<byte>(_block, _start, _end - _start), isCanceled, _hasEnded);
-
-    /// <summary>A cancel counts for one read.</summary>
-    private bool TryTakeCancel()
-    {
-        if (!_cancel.IsCancellationRequested)
-            return false;
-        _cancel = new CancellationTokenSource();
-        return true;
-    }
 
     private void MakeRoom()
     {
@@ -200,15 +186,13 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
 }
 
 /// <summary>What goes to a socket; it has a buffer only while there is something to send.</summary>
-#pragma warning disable CA1001 // a source without a timer holds nothing that must be released
 internal sealed class SocketOutput(Socket socket) : PipeWriter
-#pragma warning restore CA1001
 {
     private const int Least = 512;
 
     private byte[] _buffer = [];
     private int _length;
-    private volatile CancellationTokenSource _cancel = new();
+    private readonly CancelOnce _cancel = new();
 
     public override Memory<byte> GetMemory(int sizeHint = 0)
     {
@@ -229,29 +213,23 @@ internal sealed class SocketOutput(Socket socket) : PipeWriter
     }
 
     /// <summary>Done when the kernel has taken all of it. Completed: nobody is there to take more.</summary>
-    public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default)
-    {
-        if (_length == 0)
-            return default;
-        return SendAsync(cancellationToken);
-    }
+    public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default) =>
+        _length == 0 ? default : SendAsync(cancellationToken);
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<FlushResult> SendAsync(CancellationToken cancellationToken)
     {
-        CancellationTokenRegistration canceling = cancellationToken.UnsafeRegister(static output => ((SocketOutput)output!).CancelPendingFlush(), this);
+        CancellationTokenRegistration canceling = _cancel.By(cancellationToken);
         try
         {
             for (int sent = 0; sent < _length;)
                 sent += await socket.SendAsync(_buffer.AsMemory(sent, _length - sent), SocketFlags.None, _cancel.Token);
-            await canceling.DisposeAsync();
-            if (cancellationToken.IsCancellationRequested && _cancel.IsCancellationRequested)
-                _cancel = new CancellationTokenSource();
+            await _cancel.ForgetLateAsync(canceling, cancellationToken);
             return default;
         }
         catch (OperationCanceledException)
         {
-            _cancel = new CancellationTokenSource();
+            _cancel.TryTake();
             cancellationToken.ThrowIfCancellationRequested();
             return new FlushResult(isCanceled: true, isCompleted: false);
         }
@@ -279,5 +257,37 @@ internal sealed class SocketOutput(Socket socket) : PipeWriter
         if (_buffer.Length > 0)
             ArrayPool<byte>.Shared.Return(_buffer);
         _buffer = larger;
+    }
+}
+
+/// <summary>Cancels one operation: the one that waits, or else the next.</summary>
+#pragma warning disable CA1001 // a source without a timer holds nothing that must be released
+internal sealed class CancelOnce
+#pragma warning restore CA1001
+{
+    private volatile CancellationTokenSource _source = new();
+
+    public CancellationToken Token => _source.Token;
+
+    public void Cancel() => _source.Cancel();
+
+    /// <summary>A token that cancels it too, for one operation.</summary>
+    public CancellationTokenRegistration By(CancellationToken token) => token.UnsafeRegister(static cancel => ((CancelOnce)cancel!).Cancel(), this);
+
+    /// <summary>A token that came too late for an operation is not meant for the next one.</summary>
+    public async ValueTask ForgetLateAsync(CancellationTokenRegistration canceling, CancellationToken token)
+    {
+        await canceling.DisposeAsync();
+        if (token.IsCancellationRequested)
+            TryTake();
+    }
+
+    /// <summary>Whether it was asked for; it is not any more.</summary>
+    public bool TryTake()
+    {
+        if (!_source.IsCancellationRequested)
+            return false;
+        _source = new CancellationTokenSource();
+        return true;
     }
 }
