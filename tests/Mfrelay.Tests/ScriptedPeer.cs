@@ -22,6 +22,7 @@ namespace Mfrelay.Tests;
 /// ! nothing 100       fails when the client says anything within so many milliseconds
 /// ! deaf 900          reads nothing for so many milliseconds, then resets
 /// ! eof               reads the end of the connection
+/// ! cancel            cancels the token Cancelled
 /// </code>
 /// Each script serves one connection; scripts are used in turn. A difference from the script fails the test when the peer is disposed.
 /// </summary>
@@ -36,6 +37,7 @@ internal sealed class ScriptedPeer : IAsyncDisposable
 
     private readonly Socket _listener;
     private readonly CancellationTokenSource _stop = new();
+    private readonly CancellationTokenSource _cancelled = new();
     private readonly Task _serving;
 
     public ScriptedPeer(params string[] scripts)
@@ -56,6 +58,9 @@ internal sealed class ScriptedPeer : IAsyncDisposable
 
     public MailServer Server => new() { Domain = "*", Host = "127.0.0.1", Port = ((IPEndPoint)_listener.LocalEndPoint!).Port };
 
+    /// <summary>For what is to be cancelled when the script comes to it, however slow the machine is.</summary>
+    public CancellationToken Cancelled => _cancelled.Token;
+
     /// <summary>Mail data in the order of arrival.</summary>
     public List<byte[]> Mail { get; } = [];
 
@@ -74,6 +79,7 @@ internal sealed class ScriptedPeer : IAsyncDisposable
             await _stop.CancelAsync();
             _listener.Dispose();
             _stop.Dispose();
+            _cancelled.Dispose();
         }
     }
 
@@ -132,6 +138,9 @@ internal sealed class ScriptedPeer : IAsyncDisposable
                 case "! reset":
                     socket.LingerState = new LingerOption(true, 0);
                     return false;
+                case "! cancel":
+                    await peer._cancelled.CancelAsync();
+                    return true;
                 case "! silence" or "! eof":
                     await DrainAsync();
                     return false;

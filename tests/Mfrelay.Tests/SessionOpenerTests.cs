@@ -170,10 +170,9 @@ public sealed class SessionOpenerTests
     [Fact]
     public async Task Opening_stops_when_it_is_cancelled()
     {
-        await using var peer = new ScriptedPeer("! silence");
-        using var stop = new CancellationTokenSource(100);
-        Opening opening = await new SessionOpener(Sending.Settings).OpenAsync(peer.Server, stop.Token);
-        Assert.Equal("greeting: cancelled", opening.Outcome.ToString());
+        await using var peer = new ScriptedPeer("S: 220 peer.example ESMTP\nC: EHLO relay.example\n! cancel\n! silence");
+        Opening opening = await new SessionOpener(Sending.Settings).OpenAsync(peer.Server, peer.Cancelled);
+        Assert.Equal("ehlo: cancelled", opening.Outcome.ToString());
     }
 
     [Theory]

@@ -318,15 +318,14 @@ public sealed class TransactionTests
     [Fact]
     public async Task Cancelling_ends_the_wait_at_once()
     {
-        await using var peer = new ScriptedPeer(HelloAndEnvelope + "S: 250 ok\n! silence", HelloAndEnvelope + "S: 250 ok\nS: 250 ok\nS: 354 go\nC data\n! silence");
+        await using var peer = new ScriptedPeer(HelloAndEnvelope + "S: 250 ok\n! nothing 300\n! cancel\n! silence");
         using OutboundSession session = await Sending.OpenAsync(peer);
-        using var stop = new CancellationTokenSource(150);
-        Assert.Equal(["rcpt: cancelled"], await Sending.SendAsync(session, Sending.Message("r@b.example"), stop.Token));
+        Assert.Equal(["rcpt: cancelled"], await Sending.SendAsync(session, Sending.Message("r@b.example"), peer.Cancelled));
         Assert.True(session.IsClosed);
 
-        using OutboundSession second = await Sending.OpenAsync(peer);
-        using var later = new CancellationTokenSource(150);
-        Assert.Equal(["final dot: cancelled (uncertain)"], await Sending.SendAsync(second, Sending.Message("r@b.example"), later.Token));
+        await using var taking = new ScriptedPeer(HelloAndEnvelope + "S: 250 ok\nS: 250 ok\nS: 354 go\nC data\n! cancel\n! silence");
+        using OutboundSession second = await Sending.OpenAsync(taking);
+        Assert.Equal(["final dot: cancelled (uncertain)"], await Sending.SendAsync(second, Sending.Message("r@b.example"), taking.Cancelled));
     }
 
     [Fact]
