@@ -76,7 +76,9 @@ internal sealed class Postmaster : IDisposable
         {
             return SpoolWriter.ResultOf(e);
         }
-        return await notice.CommitAsync(mail.Envelope);
+        SpoolResult result = await notice.CommitAsync(mail.Envelope);
+        await Task.Yield(); // others hear of theirs behind this, and what follows here may take time
+        return result;
     }
 
     /// <summary>Made for the first notice: a client that bounces nothing writes no segment.</summary>

@@ -29,7 +29,7 @@ public sealed class IncomingMessage : IValueTaskSource<SpoolResult>, IDisposable
     private const int FirstBuffer = 8 * 1024;
 
     private readonly SpoolWriter _spool;
-    private ManualResetValueTaskSourceCore<SpoolResult> _done = new() { RunContinuationsAsynchronously = true };
+    private ManualResetValueTaskSourceCore<SpoolResult> _done;
     private byte[] _data = [];
     private int _used;
     private byte _highBits;
@@ -125,6 +125,7 @@ public sealed class IncomingMessage : IValueTaskSource<SpoolResult>, IDisposable
 
     public void Dispose() => Abandon();
 
+    /// <summary>Whoever waits for it goes on within this call.</summary>
     internal void Complete(SpoolResult result)
     {
         if (result == SpoolResult.Durable)

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
+using System.Threading.Tasks.Sources;
 using Microsoft.AspNetCore.Connections;
 
 namespace Mfrelay.Server;
@@ -58,13 +59,16 @@ internal sealed class ClientSocket : DefaultConnectionContext, IDuplexPipe
             // It is gone already.
         }
         _socket.Dispose();
-        _input.Close();
+        _input.Dispose();
         return base.DisposeAsync();
     }
 }
 
-/// <summary>What comes from a socket, in one piece: whoever reads leaves at most a line of it.</summary>
-internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeReader
+/// <summary>
+/// What comes from a socket, in one piece: whoever reads leaves at most a line of it. A read that was cancelled leaves its receive where it is, and the next
+/// read goes on with that.
+/// </summary>
+internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, IDisposable
 {
     /// <summary>Octets that are dropped at the end: as many as the kernel may hold for us by default.</summary>
     private const int MostDropped = 128 * 1024;
@@ -72,31 +76,73 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
     /// <summary>Less room than this is not worth a system call.</summary>
     private const int LeastRoom = 512;
 
+    /// <summary>
+    /// Bits of <see cref="_state"/>. Whoever adds the first of Canceled and Received while a read waits ends its wait; whoever adds the second of Received
+    /// and Closed while a receive is under way gives its buffer back.
+    /// </summary>
+    private const int Waiting = 1, Canceled = 2, Received = 4, Closed = 8;
+
+    private readonly Socket _socket;
+    private readonly ReceiveBuffers _buffers;
+    private readonly Receiver _receiver;
+    private ManualResetValueTaskSourceCore<bool> _wait;
+    private CancellationTokenRegistration _canceling;
+    private CancellationToken _token;
+    private int _state;
     private byte[] _block = [];
     private int _start;
     private int _end;
     private int _examined;
     private bool _isReceiving;
     private bool _hasEnded;
-    private readonly CancelOnce _cancel = new();
+
+    public SocketInput(Socket socket, ReceiveBuffers buffers)
+    {
+        (_socket, _buffers) = (socket, buffers);
+        _receiver = new Receiver(this);
+    }
 
     public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
-        if (_cancel.TryTake())
+        if (TryTake(Canceled))
             return new ValueTask<ReadResult>(Result(isCanceled: true));
         if (_examined < _end || _hasEnded)
             return new ValueTask<ReadResult>(Result());
-        return ReceiveAsync(cancellationToken);
+        try
+        {
+            if (!_isReceiving && !BeginReceive())
+            {
+                Take();
+                return new ValueTask<ReadResult>(Result());
+            }
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException or ConnectionResetException)
+        {
+            return ValueTask.FromException<ReadResult>(e as ConnectionResetException ?? new ConnectionResetException(e.Message, e));
+        }
+        _wait.Reset();
+        _token = cancellationToken;
+        _canceling = cancellationToken.UnsafeRegister(static input => ((SocketInput)input!).CancelPendingRead(), this);
+        if ((Interlocked.Or(ref _state, Waiting) & (Canceled | Received)) != 0)
+            _wait.SetResult(true);
+        return new ValueTask<ReadResult>(this, _wait.Version);
     }
 
     /// <summary>Also what has come and was not received yet.</summary>
     public override bool TryRead(out ReadResult result)
     {
-        bool isCanceled = _cancel.TryTake();
-        if (!isCanceled && _examined == _end && !_hasEnded && socket.Available > 0)
+        bool isCanceled = TryTake(Canceled);
+        if (!isCanceled && _examined == _end && !_hasEnded)
         {
-            MakeRoom();
-            _end += socket.Receive(_block.AsSpan(_end), SocketFlags.None, out _); // what is wrong with it, the next read says
+            if (TryTake(Received))
+            {
+                Take();
+            }
+            else if (!_isReceiving && _socket.Available > 0)
+            {
+                MakeRoom();
+                _end += _socket.Receive(_block.AsSpan(_end), SocketFlags.None, out _); // what is wrong with it, the next read says
+            }
         }
         result = Result(isCanceled);
         return isCanceled || _examined < _end || _hasEnded;
@@ -107,66 +153,96 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
     public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
     {
         (_start, _examined) = (consumed.GetInteger(), Math.Max(consumed.GetInteger(), examined.GetInteger()));
-        if (_start == _end)
+        if (_start == _end && !_isReceiving)
             _start = _end = _examined = 0;
     }
 
-    public override void CancelPendingRead() => _cancel.Cancel();
-
-    public override void Complete(Exception? exception = null) => Close();
-
-    /// <summary>Gives its buffer back.</summary>
-    public void Close()
+    /// <summary>What waits goes on in a thread of the pool: whoever cancels has something else to do.</summary>
+    public override void CancelPendingRead()
     {
-        if (_isReceiving || _block.Length == 0)
-            return;
-        buffers.Return(_block);
-        (_block, _start, _end, _examined, _hasEnded) = ([], 0, 0, 0, true);
+        if ((Interlocked.Or(ref _state, Canceled) & (Waiting | Canceled | Received)) == Waiting)
+            ThreadPool.UnsafeQueueUserWorkItem(static input => input._wait.SetResult(true), this, preferLocal: false);
+    }
+
+    public override void Complete(Exception? exception = null) => Dispose();
+
+    /// <summary>Gives its buffer back, once nothing is received into it any more: the socket must be closed for that.</summary>
+    public void Dispose()
+    {
+        _receiver.Dispose();
+        int before = Interlocked.Or(ref _state, Closed);
+        if ((before & Closed) == 0 && (!_isReceiving || (before & Received) != 0))
+            ReturnBlock();
+        (_start, _end, _examined, _hasEnded) = (0, 0, 0, true);
     }
 
     /// <summary>Receives what is there already, and forgets it.</summary>
     public void Drop()
     {
-        for (int dropped = 0, n; !_isReceiving && dropped < MostDropped && socket.Available > 0; dropped += n)
-        {
-            _start = _end = _examined = 0;
-            MakeRoom();
-            n = socket.Receive(_block);
-            if (n == 0)
-                return;
-        }
+        Span<byte> dropped = stackalloc byte[4096];
+        for (int all = 0, n = 1; n > 0 && all < MostDropped && _socket.Available > 0; all += n)
+            n = _socket.Receive(dropped, SocketFlags.None, out _);
     }
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<ReadResult> ReceiveAsync(CancellationToken cancellationToken)
+    /// <summary>False when it is done already.</summary>
+    private bool BeginReceive()
     {
         MakeRoom();
-        CancellationTokenRegistration canceling = _cancel.By(cancellationToken);
-        _isReceiving = true;
-        try
+        _receiver.SetBuffer(_block, _end, _block.Length - _end);
+        return _isReceiving = _socket.ReceiveAsync(_receiver);
+    }
+
+    private void EndReceive()
+    {
+        int before = Interlocked.Or(ref _state, Received);
+        if ((before & Closed) != 0)
+            ReturnBlock();
+        if ((before & (Waiting | Canceled | Received)) == Waiting)
+            _wait.SetResult(true);
+    }
+
+    private void ReturnBlock()
+    {
+        if (_block.Length > 0)
+            _buffers.Return(_block);
+        _block = [];
+    }
+
+    /// <exception cref="ConnectionResetException">The client has ended the connection, or this side has, without saying so to the other.</exception>
+    private void Take()
+    {
+        _isReceiving = false;
+        if ((_state & Closed) != 0)
+            throw new ConnectionResetException("closed on this side");
+        if (_receiver.SocketError != SocketError.Success)
         {
-            int n = await socket.ReceiveAsync(_block.AsMemory(_end), SocketFlags.None, _cancel.Token);
-            _end += n;
-            _hasEnded = n == 0;
-            await _cancel.ForgetLateAsync(canceling, cancellationToken);
-            return Result();
-        }
-        catch (OperationCanceledException)
-        {
-            _cancel.TryTake();
-            cancellationToken.ThrowIfCancellationRequested();
-            return Result(isCanceled: true);
-        }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
-        {
+            var e = new SocketException((int)_receiver.SocketError);
             throw new ConnectionResetException(e.Message, e);
         }
-        finally
-        {
-            _isReceiving = false;
-            await canceling.DisposeAsync();
-        }
+        _end += _receiver.BytesTransferred;
+        _hasEnded |= _receiver.BytesTransferred == 0;
     }
+
+    private bool TryTake(int bit) => (_state & bit) != 0 && (Interlocked.And(ref _state, ~bit) & bit) != 0;
+
+    ReadResult IValueTaskSource<ReadResult>.GetResult(short token)
+    {
+        _wait.GetResult(token);
+        _canceling.Dispose();
+        Interlocked.And(ref _state, ~Waiting);
+        // Also when the token came too late for this read: it is not meant for the next one.
+        bool isCanceled = TryTake(Canceled) && !_token.IsCancellationRequested;
+        if (TryTake(Received))
+            Take();
+        else
+            _token.ThrowIfCancellationRequested();
+        return Result(isCanceled);
+    }
+
+    ValueTaskSourceStatus IValueTaskSource<ReadResult>.GetStatus(short token) => _wait.GetStatus(token);
+
+    void IValueTaskSource<ReadResult>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _wait.OnCompleted(continuation, state, token, flags);
 
     private ReadResult Result(bool isCanceled = false) => new(new ReadOnlySequence<byte>(_block, _start, _end - _start), isCanceled, _hasEnded);
 
@@ -177,22 +253,31 @@ internal sealed class SocketInput(Socket socket, ReceiveBuffers buffers) : PipeR
         byte[] old = _block;
         int length = _end - _start;
         if (old.Length - length < LeastRoom)
-            _block = length == 0 ? buffers.Rent() : new byte[ReceiveBuffers.Large + (2 * length)]; // none of the pool's
+            _block = length == 0 ? _buffers.Rent() : new byte[ReceiveBuffers.Large + (2 * length)]; // none of the pool's
         old.AsSpan(_start, length).CopyTo(_block);
         (_start, _end, _examined) = (0, length, _examined - _start);
         if (old != _block && old.Length > 0)
-            buffers.Return(old);
+            _buffers.Return(old);
+    }
+
+    private sealed class Receiver(SocketInput input) : SocketAsyncEventArgs(unsafeSuppressExecutionContextFlow: true)
+    {
+        protected override void OnCompleted(SocketAsyncEventArgs e) => input.EndReceive();
     }
 }
 
 /// <summary>What goes to a socket; it has a buffer only while there is something to send.</summary>
+#pragma warning disable CA1001 // a source without a timer holds nothing that must be released
 internal sealed class SocketOutput(Socket socket) : PipeWriter
+#pragma warning restore CA1001
 {
     private const int Least = 512;
 
     private byte[] _buffer = [];
     private int _length;
-    private readonly CancelOnce _cancel = new();
+
+    /// <summary>Of the flush that waits, or else the next.</summary>
+    private volatile CancellationTokenSource _cancel = new();
 
     public override Memory<byte> GetMemory(int sizeHint = 0)
     {
@@ -213,24 +298,43 @@ internal sealed class SocketOutput(Socket socket) : PipeWriter
     }
 
     /// <summary>Done when the kernel has taken all of it. Completed: nobody is there to take more.</summary>
-    public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default) =>
-        _length == 0 ? default : SendAsync(cancellationToken);
-
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<FlushResult> SendAsync(CancellationToken cancellationToken)
+    public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default)
     {
-        CancellationTokenRegistration canceling = _cancel.By(cancellationToken);
+        if (_length == 0)
+            return default;
+        if (_cancel.IsCancellationRequested || cancellationToken.IsCancellationRequested)
+            return SendAsync(0, cancellationToken);
         try
         {
-            for (int sent = 0; sent < _length;)
-                sent += await socket.SendAsync(_buffer.AsMemory(sent, _length - sent), SocketFlags.None, _cancel.Token);
-            await _cancel.ForgetLateAsync(canceling, cancellationToken);
+            // The kernel has room for replies, nearly always, and then there is nothing to wait for.
+            int sent = socket.Send(_buffer.AsSpan(0, _length), SocketFlags.None, out SocketError error);
+            if (error is SocketError.WouldBlock || (error is SocketError.Success && sent < _length))
+                return SendAsync(sent, cancellationToken);
+            Empty();
+            return new ValueTask<FlushResult>(new FlushResult(isCanceled: false, isCompleted: error != SocketError.Success));
+        }
+        catch (ObjectDisposedException)
+        {
+            Empty();
+            return new ValueTask<FlushResult>(new FlushResult(isCanceled: false, isCompleted: true));
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<FlushResult> SendAsync(int sent, CancellationToken cancellationToken)
+    {
+        CancellationTokenSource cancel = _cancel;
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel.Token, cancellationToken);
+        try
+        {
+            while (sent < _length)
+                sent += await socket.SendAsync(_buffer.AsMemory(sent, _length - sent), SocketFlags.None, either.Token);
             return default;
         }
         catch (OperationCanceledException)
         {
-            _cancel.TryTake();
             cancellationToken.ThrowIfCancellationRequested();
+            _cancel = new CancellationTokenSource();
             return new FlushResult(isCanceled: true, isCompleted: false);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
@@ -240,7 +344,6 @@ internal sealed class SocketOutput(Socket socket) : PipeWriter
         finally
         {
             Empty();
-            await canceling.DisposeAsync();
         }
     }
 
@@ -257,37 +360,5 @@ internal sealed class SocketOutput(Socket socket) : PipeWriter
         if (_buffer.Length > 0)
             ArrayPool<byte>.Shared.Return(_buffer);
         _buffer = larger;
-    }
-}
-
-/// <summary>Cancels one operation: the one that waits, or else the next.</summary>
-#pragma warning disable CA1001 // a source without a timer holds nothing that must be released
-internal sealed class CancelOnce
-#pragma warning restore CA1001
-{
-    private volatile CancellationTokenSource _source = new();
-
-    public CancellationToken Token => _source.Token;
-
-    public void Cancel() => _source.Cancel();
-
-    /// <summary>A token that cancels it too, for one operation.</summary>
-    public CancellationTokenRegistration By(CancellationToken token) => token.UnsafeRegister(static cancel => ((CancelOnce)cancel!).Cancel(), this);
-
-    /// <summary>A token that came too late for an operation is not meant for the next one.</summary>
-    public async ValueTask ForgetLateAsync(CancellationTokenRegistration canceling, CancellationToken token)
-    {
-        await canceling.DisposeAsync();
-        if (token.IsCancellationRequested)
-            TryTake();
-    }
-
-    /// <summary>Whether it was asked for; it is not any more.</summary>
-    public bool TryTake()
-    {
-        if (!_source.IsCancellationRequested)
-            return false;
-        _source = new CancellationTokenSource();
-        return true;
     }
 }

@@ -30,6 +30,9 @@ internal sealed partial class SmtpConnection : IDisposable
     private readonly Deadline _deadline;
     private readonly DateTimeOffset _connected;
     private ReadOnlySequence<byte> _input;
+
+    /// <summary>Octets of it before the read that is under way.</summary>
+    private long _kept;
     private int _unsent;
     private bool _cannotSend;
     private volatile bool _isFlushing;
@@ -81,11 +84,24 @@ internal sealed partial class SmtpConnection : IDisposable
             await EndTlsAsync();
     }
 
+    /// <summary>One command after the other. Waits for a line in this very method: that happens for every command of nearly every client.</summary>
     private async Task TalkAsync()
     {
         Write(_session.Greet().Reply);
-        while (await ReadLineAsync() is { } step)
+        for (long began = 0; ;)
         {
+            if (!TryTakeStep(out Step step))
+            {
+                ReadResult read = await ReadAsync(TimeForLine(ref began));
+                bool more = Take(read) || read.IsCanceled;
+                bool isLate = _timedOut; // once: it may change at any moment
+                if (!isLate && !HasEnded(more))
+                    continue;
+                if (!isLate || _cannotSend)
+                    return;
+                step = new Step(_onTimeout, Next.Close);
+            }
+            began = 0;
             if (step.Reply.IsRefusal && step.Next != Next.Authenticate)
                 LogRefusal(step.Reply);
             if (_chunks is { } chunks && chunks.Transaction != _session.Transaction)
@@ -134,86 +150,90 @@ internal sealed partial class SmtpConnection : IDisposable
         _message.Dispose();
     }
 
-    /// <summary>The answer to the next command line; null at the end of the connection.</summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<Step?> ReadLineAsync()
+    /// <summary>The answer to the command line that has come; false when there is none.</summary>
+    private bool TryTakeStep(out Step step)
     {
-        long began = 0;
-        while (true)
+        if (_stopping)
         {
-            if (_stopping)
-                return new Step(Replies.ShuttingDown, Next.Close);
-            if (TryTakeLine(out Step? step))
-            {
-                if (step is not null)
-                    return step;
-                continue;
-            }
-            // The time is for the whole command: an octet now and then does not make it longer.
-            TimeSpan timeout = _session.CommandTimeout;
-            _onTimeout = timeout == Limits.CommandTimeout ? Replies.Timeout : Replies.UnauthenticatedTimeout;
-            if (began == 0)
-                began = _services.Time.GetTimestamp();
-            else
-                timeout -= _services.Time.GetElapsedTime(began);
-            bool more = await FillAsync(timeout, command: true);
-            if (_timedOut && !_cannotSend)
-                return new Step(_onTimeout, Next.Close);
-            if (_cannotSend)
-                return null;
-            if (!more && !_stopping)
-            {
-                if (_session.Transaction is not null || _skippingLine || _input.Length > 0)
-                    SessionLost("command", "end of stream");
-                return null;
-            }
+            step = new Step(Replies.ShuttingDown, Next.Close);
+            return true;
         }
+        return TryTakeLine(out step);
+    }
+
+    /// <summary>How long the rest of a command may take: the time is for all of it, an octet now and then does not make it longer.</summary>
+    /// <param name="began">When the wait for it began; 0: now.</param>
+    private TimeSpan TimeForLine(ref long began)
+    {
+        TimeSpan timeout = _session.CommandTimeout;
+        _onTimeout = timeout == Limits.CommandTimeout ? Replies.Timeout : Replies.UnauthenticatedTimeout;
+        if (began != 0)
+            return timeout - _services.Time.GetElapsedTime(began);
+        began = _services.Time.GetTimestamp();
+        return timeout;
+    }
+
+    /// <summary>After waiting for a command: there is none to come.</summary>
+    private bool HasEnded(bool more)
+    {
+        if (_cannotSend)
+            return true;
+        if (more || _stopping)
+            return false;
+        if (_session.Transaction is not null || _skippingLine || _input.Length > 0)
+            SessionLost("command", "end of stream");
+        return true;
     }
 
     /// <summary>
     /// Takes one line, ended by CRLF alone, off the input. False: more input is needed. A line beyond the limit is thrown away as it comes.
     /// </summary>
-    private bool TryTakeLine(out Step? step)
+    private bool TryTakeLine(out Step step)
     {
-        step = null;
-        var reader = new SequenceReader<byte>(_input);
+        ReadOnlySpan<byte> first = _input.FirstSpan;
         // The first octet decides, whether the rest has come or not, and however long it is.
-        if (!_skippingLine && !_session.IsInExchange && reader.TryPeek(out byte first) && SmtpCommandParser.IsBinary(first))
+        if (!_skippingLine && !_session.IsInExchange && first.Length > 0 && SmtpCommandParser.IsBinary(first[0]))
         {
-            step = _session.Command([first]);
+            step = _session.Command(first[..1]);
             return true;
         }
-        if (!reader.TryReadTo(out ReadOnlySequence<byte> line, "\r\n"u8))
+        int length = first.IndexOf("\r\n"u8);
+        if (length >= 0)
         {
-            if (_input.Length >= Limits.MaxCommandLine && _input.Length >= LongestLine())
+            _input = _input.Slice(length + 2);
+            step = Command(first[..length]);
+            return true;
+        }
+        var reader = new SequenceReader<byte>(_input);
+        if (_input.IsSingleSegment || !reader.TryReadTo(out ReadOnlySequence<byte> line, "\r\n"u8))
+        {
+            if (_input.Length >= Limits.MaxCommandLine && _input.Length >= LongestLine(first))
             {
                 // All but a last CR, which may be the first half of the end.
                 _skippingLine = true;
                 _input = _input.Slice(_input.Length - 1);
             }
+            step = default;
             return false;
         }
-        bool tooLong = _skippingLine || (line.Length > Limits.MaxCommandLine - 2 && line.Length > LongestLine() - 2);
-        _input = _input.Slice(reader.Position);
-        if (tooLong)
-        {
-            _skippingLine = false;
-            step = _session.LineTooLong();
-            return true;
-        }
-        if (line.IsSingleSegment)
-        {
-            step = _session.Command(line.FirstSpan);
-            return true;
-        }
         Span<byte> copy = stackalloc byte[SmtpCommandParser.MaxLine];
-        line.CopyTo(copy);
-        step = _session.Command(copy[..(int)line.Length]);
+        length = (int)Math.Min(line.Length, copy.Length);
+        line.Slice(0, length).CopyTo(copy);
+        _skippingLine |= length < line.Length;
+        _input = _input.Slice(reader.Position);
+        step = Command(copy[..length]);
         return true;
     }
 
-    /// <summary>Of the line that the input begins with.</summary>
-    private long LongestLine() => _session.TakesLongLine(_input.FirstSpan) ? SmtpCommandParser.MaxLine : Limits.MaxCommandLine;
+    /// <summary>The answer to a line; the end of one that is thrown away has come, too.</summary>
+    private Step Command(ReadOnlySpan<byte> line)
+    {
+        bool tooLong = _skippingLine || (line.Length > Limits.MaxCommandLine - 2 && line.Length > LongestLine(line) - 2);
+        _skippingLine = false;
+        return tooLong ? _session.LineTooLong() : _session.Command(line);
+    }
+
+    private long LongestLine(ReadOnlySpan<byte> line) => _session.TakesLongLine(line) ? SmtpCommandParser.MaxLine : Limits.MaxCommandLine;
 
     private async Task PauseAsync(TimeSpan delay)
     {
@@ -242,39 +262,63 @@ internal sealed partial class SmtpConnection : IDisposable
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<bool> FillAsync(TimeSpan timeout, bool command = false)
     {
-        long before = _input.Length;
         while (true)
         {
-            if (_hasRead)
-                _pipe.Input.AdvanceTo(_input.Start, _input.End);
-            _hasRead = true;
-            ValueTask<ReadResult> reading = _pipe.Input.ReadAsync();
-            ReadResult result;
-            if (reading.IsCompleted)
-            {
-                result = await reading;
-                if (++_unwaited % MostUnwaited == 0)
-                    await Task.Yield();
-            }
-            else
-            {
-                // A reply to a command, even with half of the next one behind it, is sent before the wait (RFC 2920 3.2).
-                if (await FlushAsync())
-                    _deadline.Set(timeout);
-                else
-                    _pipe.Input.CancelPendingRead();
-                result = await reading;
-                _deadline.Lift();
-            }
-            _input = result.Buffer;
+            ReadResult read = await ReadAsync(timeout);
+            bool more = Take(read);
             if (_timedOut || _cannotSend)
                 return false;
-            if (_input.Length > before)
-                return true;
             // Stop cancels whatever read is under way; mail data is read on.
-            if (!result.IsCanceled || (_stopping && command))
-                return false;
+            if (more || !read.IsCanceled || (_stopping && command))
+                return more;
         }
+    }
+
+    /// <summary>What <see cref="FillAsync"/> waits for; <see cref="Take"/> must follow.</summary>
+    private ValueTask<ReadResult> ReadAsync(TimeSpan timeout)
+    {
+        _kept = _input.Length;
+        if (_hasRead)
+            _pipe.Input.AdvanceTo(_input.Start, _input.End);
+        _hasRead = true;
+        ValueTask<ReadResult> reading = _pipe.Input.ReadAsync();
+        if (reading.IsCompleted)
+            return ++_unwaited % MostUnwaited == 0 ? YieldAsync(reading) : reading;
+        // A reply to a command, even with half of the next one behind it, is sent before the wait (RFC 2920 3.2).
+        ValueTask<bool> flushing = FlushAsync();
+        if (!flushing.IsCompletedSuccessfully)
+            return FlushFirstAsync(flushing, reading, timeout);
+        LimitWait(timeout);
+        return reading;
+    }
+
+    private static async ValueTask<ReadResult> YieldAsync(ValueTask<ReadResult> reading)
+    {
+        await Task.Yield();
+        return await reading;
+    }
+
+    private async ValueTask<ReadResult> FlushFirstAsync(ValueTask<bool> flushing, ValueTask<ReadResult> reading, TimeSpan timeout)
+    {
+        await flushing;
+        LimitWait(timeout);
+        return await reading;
+    }
+
+    private void LimitWait(TimeSpan timeout)
+    {
+        if (_cannotSend)
+            _pipe.Input.CancelPendingRead();
+        else
+            _deadline.Set(timeout);
+    }
+
+    /// <summary>Whether there is more than before.</summary>
+    private bool Take(ReadResult read)
+    {
+        _deadline.Lift();
+        _input = read.Buffer;
+        return _input.Length > _kept;
     }
 
     private void TimeOut()
@@ -294,18 +338,22 @@ internal sealed partial class SmtpConnection : IDisposable
     }
 
     /// <summary>False when the client is gone, or has not taken its replies for as long as it may take for a command.</summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<bool> FlushAsync()
+    private ValueTask<bool> FlushAsync()
     {
         if (_unsent == 0 || _cannotSend)
-            return !_cannotSend;
+            return ValueTask.FromResult(!_cannotSend);
         _unsent = 0;
         ValueTask<FlushResult> flushing = _pipe.Output.FlushAsync();
-        if (flushing.IsCompleted)
-        {
-            _cannotSend = (await flushing).IsCompleted;
-            return !_cannotSend;
-        }
+        if (!flushing.IsCompletedSuccessfully)
+            return WaitForFlushAsync(flushing);
+#pragma warning disable VSTHRD103 // it is there
+        _cannotSend = flushing.Result.IsCompleted;
+#pragma warning restore VSTHRD103
+        return ValueTask.FromResult(!_cannotSend);
+    }
+
+    private async ValueTask<bool> WaitForFlushAsync(ValueTask<FlushResult> flushing)
+    {
         _isFlushing = true;
         _deadline.Set(Limits.CommandTimeout);
         FlushResult result = await flushing;

@@ -80,6 +80,76 @@ public sealed class ClientSocketTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task What_comes_after_a_cancelled_read_is_in_the_next_one_behind_what_was_kept()
+    {
+        await SendAsync("first ");
+        ReadResult read = await ReadAsync();
+        _connection.Input.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+        Task<ReadResult> waiting = ReadAsync();
+        _connection.Input.CancelPendingRead();
+        read = await waiting;
+        Assert.True(read.IsCanceled);
+        Assert.Equal("first ", Text(read));
+        _connection.Input.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+        await SendAsync("second");
+        read = await ReadAsync();
+        Assert.Equal("first second", Text(read));
+        _connection.Input.AdvanceTo(read.Buffer.End);
+        await SendAsync("third");
+        Assert.Equal("third", Text(await ReadAsync()));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task However_octets_and_cancels_meet_none_is_lost(bool byToken)
+    {
+        const int octets = 3000;
+        Task sending = Task.Run(async () =>
+        {
+            for (int i = 0; i < octets; i++)
+            {
+                await _client.SendAsync(new[] { (byte)i }, SocketFlags.None);
+                if (i % 8 == 0)
+                    await Task.Yield();
+            }
+        }, TestContext.Current.CancellationToken);
+        var received = new List<byte>();
+        for (int reads = 0; received.Count < octets; reads++)
+        {
+            using var cancel = new CancellationTokenSource();
+            ValueTask<ReadResult> reading = _connection.Input.ReadAsync(byToken ? cancel.Token : CancellationToken.None);
+            // A cancel that comes too late is for the next read: were there one for each, all would be cancelled.
+            Task canceling = byToken ? Task.Run(cancel.Cancel, CancellationToken.None)
+                : reads % 3 == 0 ? Task.Run(_connection.Input.CancelPendingRead, CancellationToken.None)
+                : Task.CompletedTask;
+            try
+            {
+                ReadResult read = await reading.AsTask().WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
+                received.AddRange(read.Buffer.ToArray());
+                _connection.Input.AdvanceTo(read.Buffer.End);
+            }
+            catch (OperationCanceledException) when (byToken)
+            {
+                // As asked for.
+            }
+            await canceling;
+        }
+        await sending;
+        Assert.Equal(Enumerable.Range(0, octets).Select(i => (byte)i), received);
+        // No token is left over; a cancel may be.
+        await SendAsync("end");
+        ReadResult last = await ReadAsync();
+        if (!byToken && last.IsCanceled)
+        {
+            _connection.Input.AdvanceTo(last.Buffer.Start);
+            last = await ReadAsync();
+        }
+        Assert.False(last.IsCanceled);
+        Assert.Equal("end", Text(last));
+    }
+
+    [Fact]
     public async Task A_token_cancels_a_read_and_the_next_one_is_another()
     {
         using var limit = new CancellationTokenSource();
@@ -135,6 +205,38 @@ public sealed class ClientSocketTests : IAsyncDisposable
         int length = await _client.ReceiveAsync(reply, SocketFlags.None, TestContext.Current.CancellationToken);
         Assert.Equal("221 bye\r\n", Encoding.ASCII.GetString(reply, 0, length));
         Assert.Equal(0, await _client.ReceiveAsync(reply, SocketFlags.None, TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task A_cancelled_read_keeps_no_buffer_after_the_end()
+    {
+        const int connections = 2100; // more than there are large buffers
+        var buffers = new ReceiveBuffers();
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.8"), 0));
+        listener.Listen();
+        for (int i = 0; i < connections; i++)
+        {
+            using var client = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            await client.ConnectAsync(listener.LocalEndPoint!, TestContext.Current.CancellationToken);
+            var connection = new ClientSocket(await listener.AcceptAsync(TestContext.Current.CancellationToken), buffers);
+            ValueTask<ReadResult> waiting = connection.Input.ReadAsync(CancellationToken.None);
+            connection.Input.CancelPendingRead();
+            Assert.True((await waiting).IsCanceled);
+            if (i % 2 == 0)
+                await client.SendAsync(new byte[10], SocketFlags.None, TestContext.Current.CancellationToken);
+            client.LingerState = new LingerOption(enable: true, seconds: 0); // ports would wait for a minute
+            await connection.DisposeAsync();
+            await connection.Input.CompleteAsync();
+        }
+        Assert.True(SpinWait.SpinUntil(() => IsLarge(buffers), TimeSpan.FromSeconds(10)));
+    }
+
+    private static bool IsLarge(ReceiveBuffers buffers)
+    {
+        byte[] block = buffers.Rent();
+        buffers.Return(block);
+        return block.Length == ReceiveBuffers.Large;
     }
 
     [Fact]
