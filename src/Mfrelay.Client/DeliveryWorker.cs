@@ -194,7 +194,7 @@ internal sealed class DeliveryWorker(MailServerQueue queue, SessionSettings sett
 
 /// <summary>An attempt that has ended.</summary>
 /// <param name="Outcomes">One for each recipient of the delivery, in its order.</param>
-internal sealed record Attempt(Delivery Delivery, SpooledMessage Message, MailServer Server, IReadOnlyList<Outcome> Outcomes, TimeSpan Duration)
+internal sealed record Attempt(Delivery Delivery, SpooledMessage Message, MailServer Server, Outcome[] Outcomes, TimeSpan Duration)
 {
     /// <summary>For log and bounce: what <see cref="Server"/> was at this attempt, with host = "mx" one of many.</summary>
     public required MailServer Peer { get; init; }

@@ -11,8 +11,8 @@ namespace Mfrelay.Client;
 internal sealed class MailServerQueue
 #pragma warning restore CA1001
 {
-    /// <summary>So many rows are in memory at most; the others wait in the table.</summary>
-    public const int Capacity = 2000;
+    /// <summary>So many rows are in memory, unless there may be more sessions than half of them; the others wait in the table.</summary>
+    public const int Capacity = 1000;
 
     /// <summary>Of so many, one is a retry even when there is always new mail.</summary>
     private const int RetryEvery = 8;
@@ -69,7 +69,7 @@ internal sealed class MailServerQueue
         get
         {
             lock (_workers)
-                return Capacity - Waiting;
+                return Most - Waiting;
         }
     }
 
@@ -94,6 +94,8 @@ internal sealed class MailServerQueue
     }
 
     private int Waiting => _fresh.Count + _retries.Count;
+
+    private int Most => Math.Max(Capacity, 2 * Server.Concurrency);
 
     public void Add(Delivery delivery)
     {
@@ -356,7 +358,7 @@ internal sealed class MailServerQueue
             if (!(retryFirst ? _retries : _fresh).TryDequeue(out Delivery? delivery))
                 return null;
             _taken++;
-            if (Waiting == Capacity / 2)
+            if (Waiting == Most / 2)
                 _runner.HasRoom();
             return delivery;
         }

@@ -76,11 +76,8 @@ internal sealed partial class QueueRunner
         await SettleAsync(message, delivery, _ => true);
         TimeSpan delay = Time.GetUtcNow() - delivery.Arrival;
         Figures.GivenUp(_routes.EntryOf(delivery.Route), delivery.Recipients.Count);
-        foreach (OpenRecipient recipient in delivery.Recipients)
-        {
-            var result = new RecipientResult(delivery, message, null, recipient.ForwardPath, outcome.StageText, outcome.ReplyText, delay);
-            Log.Failed(result, status.ToString(), why == Failure.Expired);
-        }
+        string[] to = [.. delivery.Recipients.Select(recipient => recipient.ForwardPath)];
+        Log.Failed(new RecipientResult(delivery, message, null, to, outcome.StageText, outcome.ReplyText, delay), status.ToString(), why == Failure.Expired);
         EndAttempt(delivery, row => row);
     }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Mfrelay.Core;
 
 namespace Mfrelay.Client;
@@ -8,15 +9,15 @@ internal sealed partial class QueueRunner
     public async Task FinishAsync(Attempt attempt)
     {
         Delivery delivery = attempt.Delivery;
-        Verdict[] verdicts = [.. attempt.Outcomes.Select(ReplyClassifier.Classify)];
+        Verdict[] verdicts = Array.ConvertAll(attempt.Outcomes, ReplyClassifier.Classify);
         await SettleAsync(attempt.Message, delivery, i => verdicts[i].Disposition == Disposition.Delivered);
 
         Outcome? host = HostFailure(attempt, verdicts);
         if (host is { } failure)
             HostFailed(attempt, failure);
-        else if (attempt.Outcomes.Any(outcome => outcome.Reply is not null))
+        else if (Array.Exists(attempt.Outcomes, outcome => outcome.Reply is not null))
             _checkList.DeliverySucceeded(attempt.Server);
-        if (Settings.Client.OnRecovery == OnRecovery.Release && verdicts.Any(verdict => verdict.Disposition == Disposition.Delivered))
+        if (Settings.Client.OnRecovery == OnRecovery.Release && Array.Exists(verdicts, verdict => verdict.Disposition == Disposition.Delivered))
             RampUp(attempt.Server);
 
         DateTimeOffset now = Time.GetUtcNow();
@@ -41,12 +42,13 @@ internal sealed partial class QueueRunner
         }
         LogAttempt(attempt, verdicts, next);
         int last = Array.FindIndex(verdicts, verdict => verdict.Disposition == Disposition.Deferred);
+        string? lastReply = last < 0 ? null : attempt.Outcomes[last].ToString(); // now: the row may come late, and the message is not to be kept for it
         EndAttempt(delivery, row => row with
         {
             Attempts = attempts,
             NextAttempt = next,
             Warned = row.Warned || warned,
-            LastReply = last < 0 ? row.LastReply : attempt.Outcomes[last].ToString(),
+            LastReply = lastReply ?? row.LastReply,
         });
     }
 
@@ -117,18 +119,19 @@ internal sealed partial class QueueRunner
     /// </summary>
     private async Task SettleAsync(SpooledMessage message, Delivery delivery, Func<int, bool> which)
     {
-        SettledRecipient[] settled =
-        [
-            .. Enumerable.Range(0, delivery.Recipients.Count).Where(which)
-                .Select(i => new SettledRecipient(delivery.Position, delivery.Recipients[i].Ordinal)),
-        ];
+        var settled = new List<SettledRecipient>(delivery.Recipients.Count);
+        for (int i = 0; i < delivery.Recipients.Count; i++)
+        {
+            if (which(i))
+                settled.Add(new SettledRecipient(delivery.Position, delivery.Recipients[i].Ordinal));
+        }
         if (message.Size > IncomingMessage.MemoryLimit)
             await Task.Yield(); // its mail data may be removed, which syncs the journal: not in the thread of the sockets
-        for (bool told = false; settled.Length > 0; told = true)
+        for (bool told = false; settled.Count > 0; told = true)
         {
             try
             {
-                _keeper.Settle(message, delivery.Position, settled);
+                _keeper.Settle(message, delivery.Position, CollectionsMarshal.AsSpan(settled));
                 return;
             }
             catch (IOException e)
@@ -149,17 +152,19 @@ internal sealed partial class QueueRunner
         Figures.AttemptEnded(_routes.EntryOf(delivery.Route), delivered, deferred, failed, delay, attempt.Duration);
         Log.AttemptEnded(delivery, attempt.Peer, delivered, deferred, failed, delay, attempt.Duration);
         bool uncertain = false;
-        (Outcome said, string text) = (default, "");
-        for (int i = 0; i < verdicts.Length; i++)
+        for (int first = 0, end = 0; first < verdicts.Length; first = end)
         {
-            Outcome outcome = attempt.Outcomes[i];
+            (Outcome outcome, Verdict verdict) = (attempt.Outcomes[first], verdicts[first]);
             // Many recipients share one reply, that to the mail data.
-            if (outcome != said)
-                (said, text) = (outcome, outcome.ReplyText);
-            var result = new RecipientResult(delivery, attempt.Message, attempt.Peer, delivery.Recipients[i].ForwardPath,
-                outcome.StageText, text, delay, attempt.Duration);
+            while (end < verdicts.Length && attempt.Outcomes[end] == outcome && verdicts[end] == verdict)
+                end++;
+            string[] to = new string[end - first];
+            for (int i = 0; i < to.Length; i++)
+                to[i] = delivery.Recipients[first + i].ForwardPath;
+            var result = new RecipientResult(
+                delivery, attempt.Message, attempt.Peer, to, outcome.StageText, outcome.ReplyText, delay, attempt.Duration);
             uncertain |= outcome.Uncertain;
-            switch (verdicts[i].Disposition)
+            switch (verdict.Disposition)
             {
                 case Disposition.Delivered:
                     Log.Delivered(result);
@@ -168,7 +173,7 @@ internal sealed partial class QueueRunner
                     Log.Deferred(result, next, outcome.Uncertain);
                     break;
                 case Disposition.Failed:
-                    Log.Failed(result, verdicts[i].Status.ToString(), verdicts[i].Status == ReplyClassifier.Expired);
+                    Log.Failed(result, verdict.Status.ToString(), verdict.Status == ReplyClassifier.Expired);
                     break;
             }
         }
@@ -221,9 +226,9 @@ internal sealed partial class QueueRunner
     {
         if (_keeper.StillOpen(delivery) is not { } open)
             return;
-        TakeInHand(delivery);
+        TakeInHand(delivery with { Envelope = null });
         _active[(delivery.Position, delivery.Recipients[0].Ordinal)].Ended = change;
-        open = change(open);
+        open = change(open) with { Envelope = null };
         if (!open.Hold)
             _rowless.Enqueue(open, due ?? open.NextAttempt);
     }

@@ -59,8 +59,8 @@ internal sealed class DailyFile(string prefix, string extension, Func<string> di
         }
     }
 
-    /// <summary>Adds a line. One that is late, from before midnight, stands in the file of the day that has begun.</summary>
-    public void Add(ReadOnlySpan<byte> line, DateOnly day)
+    /// <summary>Adds a line, or some. One that is late, from before midnight, stands in the file of the day that has begun.</summary>
+    public void Add(ReadOnlySpan<byte> line, DateOnly day, int count = 1)
     {
         Begin(day);
         if (_length + line.Length > BufferLimit)
@@ -69,7 +69,7 @@ internal sealed class DailyFile(string prefix, string extension, Func<string> di
             Array.Resize(ref _buffer, Math.Max(_buffer.Length * 2, _length + line.Length));
         line.CopyTo(_buffer.AsSpan(_length));
         _length += line.Length;
-        _lines++;
+        _lines += count;
     }
 
     public void Flush()

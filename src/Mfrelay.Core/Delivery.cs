@@ -57,6 +57,9 @@ public sealed record Delivery
     /// to a leaf, so when all of them go the leaf goes (<see cref="QueueTable.Delete(Delivery)"/>).
     /// </summary>
     internal ushort LeafMates { get; init; }
+
+    /// <summary>What stands at <see cref="Position"/>, when that was read lately: for whoever opens the message, which then checks it only.</summary>
+    internal Envelope? Envelope { get; init; }
 }
 
 /// <summary>An operator's order. The numbers are on disk.</summary>

@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Numerics;
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
 namespace Mfrelay.Core;
@@ -201,17 +203,40 @@ public sealed class DoneJournal(string spool) : IDisposable
 /// <summary>Which recipients of a segment are settled.</summary>
 public sealed class SettledSet
 {
-    private readonly HashSet<long> _keys = [];
+    private const int BlockBits = 6;
 
-    public int Count => _keys.Count;
+    /// <summary>By key without its lowest bits, a bit for each key that has them: the recipients of a message are one look-up, or few.</summary>
+    private readonly Dictionary<long, ulong> _blocks = [];
 
-    public bool Contains(long offset, int ordinal) => _keys.Contains(DoneJournal.Key(offset, ordinal));
+    public int Count { get; private set; }
 
-    public void Add(long offset, int ordinal) => _keys.Add(DoneJournal.Key(offset, ordinal));
+    public bool Contains(long offset, int ordinal)
+    {
+        long key = DoneJournal.Key(offset, ordinal);
+        return (_blocks.GetValueOrDefault(key >> BlockBits) & Bit(key)) != 0;
+    }
 
-    internal void Add(long key) => _keys.Add(key);
+    public void Add(long offset, int ordinal) => Add(DoneJournal.Key(offset, ordinal));
 
-    internal void RemoveBefore(long offset) => _keys.RemoveWhere(key => DoneJournal.OffsetOf(key) < offset);
+    internal void Add(long key)
+    {
+        ref ulong block = ref CollectionsMarshal.GetValueRefOrAddDefault(_blocks, key >> BlockBits, out _);
+        Count += (block & Bit(key)) == 0 ? 1 : 0;
+        block |= Bit(key);
+    }
+
+    internal void RemoveBefore(long offset)
+    {
+        foreach ((long block, ulong bits) in _blocks)
+        {
+            if (DoneJournal.OffsetOf(block << BlockBits) >= offset)
+                continue;
+            Count -= BitOperations.PopCount(bits);
+            _blocks.Remove(block);
+        }
+    }
+
+    private static ulong Bit(long key) => 1UL << (int)(key & ((1 << BlockBits) - 1));
 
     /// <summary>A delivery of this segment without its settled recipients; null when none is left.</summary>
     public Delivery? Without(Delivery delivery)
@@ -224,9 +249,13 @@ public sealed class SettledSet
 
     private bool HasAnyOf(Delivery delivery)
     {
+        (long block, ulong bits) = (-1, 0);
         for (int i = 0; i < delivery.Recipients.Count; i++)
         {
-            if (Contains(delivery.Position.Offset, delivery.Recipients[i].Ordinal))
+            long key = DoneJournal.Key(delivery.Position.Offset, delivery.Recipients[i].Ordinal);
+            if (key >> BlockBits != block)
+                (block, bits) = (key >> BlockBits, _blocks.GetValueOrDefault(key >> BlockBits));
+            if ((bits & Bit(key)) != 0)
                 return true;
         }
         return false;

@@ -15,6 +15,9 @@ internal ref struct EventLine
     private const int RoundTripLength = 33;
     private const int OffsetLength = 6;
 
+    /// <summary>Octets of the largest buffer of the pool.</summary>
+    public const int MaxPooled = 4096;
+
     /// <summary>Octets that a number of seconds takes at most.</summary>
     public const int MaxSeconds = 24;
 
@@ -22,11 +25,17 @@ internal ref struct EventLine
     public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
 
     /// <summary>One of its own: the shared pool has a few dozen buffers of a size, and thousands of lines gather between two writes.</summary>
-    public static readonly ArrayPool<byte> Pool = ArrayPool<byte>.Create(maxArrayLength: 4096, maxArraysPerBucket: 4096);
+    public static readonly ArrayPool<byte> Pool = ArrayPool<byte>.Create(MaxPooled, maxArraysPerBucket: 4096);
 
     private static readonly SearchValues<char> Quoted = SearchValues.Create("\",");
 
-    public EventLine() => Bytes = Pool.Rent(512);
+    public EventLine()
+        : this(512)
+    {
+    }
+
+    /// <param name="room">Octets that it will have, as far as that is known.</param>
+    public EventLine(int room) => Bytes = Pool.Rent(room);
 
     public byte[] Bytes { get; private set; }
     public int Length { get; private set; }
@@ -111,6 +120,19 @@ internal ref struct EventLine
             first = false;
         }
         Raw(first ? "[]"u8 : "]"u8);
+    }
+
+    public void Field(ReadOnlySpan<byte> name, IReadOnlyList<Recipient> recipients)
+    {
+        Name(name);
+        Raw("["u8);
+        for (int i = 0; i < recipients.Count; i++)
+        {
+            if (i > 0)
+                Raw(","u8);
+            JsonString(recipients[i].ForwardPath);
+        }
+        Raw("]"u8);
     }
 
     /// <summary>In seconds with milliseconds; never negative, though the clock may have been set.</summary>

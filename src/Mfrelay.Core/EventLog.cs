@@ -7,12 +7,12 @@ namespace Mfrelay.Core;
 /// <param name="Delay">From the first octet of mail data to its acknowledgement.</param>
 public readonly record struct Reception(DateTimeOffset Connected, string? User, string MessageId, long Size, TimeSpan Delay);
 
-/// <summary>What an attempt came to for one recipient.</summary>
+/// <summary>What an attempt came to for some recipients: often for all, who share the reply to the mail data.</summary>
 /// <param name="Server">Null when none was tried.</param>
 /// <param name="Reply">Of the mail server, or why there was none.</param>
 /// <param name="Delay">Since the message arrived.</param>
 public readonly record struct RecipientResult(
-    Delivery Delivery, SpooledMessage Message, MailServer? Server, string To, string Stage, string Reply, TimeSpan Delay, TimeSpan Duration = default)
+    Delivery Delivery, SpooledMessage Message, MailServer? Server, IReadOnlyList<string> To, string Stage, string Reply, TimeSpan Delay, TimeSpan Duration = default)
 {
     /// <summary>As the journal has it: "rcpt: 550 5.1.1 no such user".</summary>
     public string Text => $"{Stage}: {Reply}";
@@ -90,7 +90,7 @@ public sealed class EventLog : IDisposable
         if (reception.User is not null)
             line.Field("user"u8, reception.User);
         line.Field("from"u8, envelope.ReversePath);
-        line.Field("to"u8, Addresses(envelope.Recipients));
+        line.Field("to"u8, envelope.Recipients);
         line.Field("size"u8, reception.Size);
         line.Field("message_id"u8, reception.MessageId);
         line.Field("delay"u8, reception.Delay);
@@ -109,7 +109,7 @@ public sealed class EventLog : IDisposable
             EventLine line = Begin(id, "refused"u8, out DateTimeOffset now);
             line.Field("client"u8, client);
             line.Field("from"u8, from);
-            line.Field("to"u8, Addresses(to));
+            line.Field("to"u8, to);
             line.Field("stage"u8, stage);
             line.Field("reply"u8, reply);
             line.Field("message_id"u8, messageId);
@@ -117,7 +117,7 @@ public sealed class EventLog : IDisposable
         }
         if (!HasAccess)
             return;
-        foreach (string recipient in to.Count == 0 ? [""] : Addresses(to))
+        foreach (string recipient in to.Count == 0 ? [""] : to.Select(recipient => recipient.ForwardPath))
             Access(id, null, "", client, from, recipient, "", 0, reply, stage, size, messageId);
     }
 
@@ -128,7 +128,7 @@ public sealed class EventLog : IDisposable
         EventLine line = Begin(default, "lost"u8, out DateTimeOffset now);
         line.Field("client"u8, client);
         line.Field("from"u8, from);
-        line.Field("to"u8, Addresses(to));
+        line.Field("to"u8, to);
         line.Field("stage"u8, stage);
         line.Field("reply"u8, reason);
         End(line, now);
@@ -143,7 +143,9 @@ public sealed class EventLog : IDisposable
         {
             EventLine line = Begin(delivery.Id, disposition, out DateTimeOffset now);
             line.Field("from"u8, delivery.ReversePath);
-            line.Field("to"u8, result.To);
+            int before = line.Length;
+            line.Field("to"u8, result.To[0]);
+            int after = line.Length;
             if (server is not null)
             {
                 line.Field("host"u8, server.Host);
@@ -157,11 +159,13 @@ public sealed class EventLog : IDisposable
             line.Field("seconds"u8, result.Duration);
             if (next is { } time)
                 line.Field("next"u8, TimeZoneInfo.ConvertTime(time, _time.LocalTimeZone));
-            End(line, now);
+            End(line, now, result.To, before, after);
         }
-        if (isEnd && HasAccess)
+        if (!isEnd || !HasAccess)
+            return;
+        foreach (string to in result.To)
         {
-            Access(delivery.Id, delivery.Arrival, delivery.Route, result.Message.Envelope.ClientAddress, delivery.ReversePath, result.To,
+            Access(delivery.Id, delivery.Arrival, delivery.Route, result.Message.Envelope.ClientAddress, delivery.ReversePath, to,
                 server?.Host ?? "", server?.Port ?? 0, result.Reply, result.Stage, delivery.Size, result.Message.MessageId);
         }
     }
@@ -225,8 +229,6 @@ public sealed class EventLog : IDisposable
     private static string AddressOf(string client) =>
         System.Net.IPEndPoint.TryParse(client, out System.Net.IPEndPoint? endPoint) ? endPoint.Address.ToString() : client;
 
-    private static IEnumerable<string> Addresses(IReadOnlyList<Recipient> recipients) => recipients.Select(recipient => recipient.ForwardPath);
-
     /// <summary>Every line begins with its time and its id, each in its place: "mfrelay trace" finds them without parsing.</summary>
     private EventLine Begin(QueueId id, ReadOnlySpan<byte> what, out DateTimeOffset now)
     {
@@ -257,16 +259,48 @@ public sealed class EventLog : IDisposable
         Add(line, now, access: false);
     }
 
-    private void Add(EventLine line, DateTimeOffset now, bool access)
+    /// <summary>Ends a line, and has it once more for each other recipient.</summary>
+    /// <param name="before">Octets of it before its field "to".</param>
+    /// <param name="after">Octets of it through that field.</param>
+    private void End(EventLine line, DateTimeOffset now, IReadOnlyList<string> to, int before, int after)
+    {
+        line.Raw("}\n"u8);
+        if (to.Count == 1)
+        {
+            Add(line, now, access: false);
+            return;
+        }
+        ReadOnlySpan<byte> first = line.Bytes.AsSpan(0, line.Length);
+        int room = first.Length + (first.Length / 4); // the others may be longer
+        EventLine lines = default;
+        int count = 0;
+        for (int i = 0; i < to.Count; i++, count++)
+        {
+            if (count > 0 && lines.Length + room > EventLine.MaxPooled)
+            {
+                Add(lines, now, access: false, count);
+                count = 0;
+            }
+            if (count == 0)
+                lines = new EventLine(Math.Min((to.Count - i) * room, EventLine.MaxPooled));
+            lines.Raw(first[..before]);
+            lines.Field("to"u8, to[i]);
+            lines.Raw(first[after..]);
+        }
+        Add(lines, now, access: false, count);
+        EventLine.Pool.Return(line.Bytes);
+    }
+
+    private void Add(EventLine line, DateTimeOffset now, bool access, int count = 1)
     {
         if (Interlocked.Add(ref _waiting, line.Length) > MostWaiting)
         {
             Interlocked.Add(ref _waiting, -line.Length);
-            Interlocked.Increment(ref _dropped);
+            Interlocked.Add(ref _dropped, count);
             EventLine.Pool.Return(line.Bytes);
             return;
         }
-        _intake.TryAdd(new Line(line.Bytes, line.Length, DateOnly.FromDateTime(now.DateTime), access));
+        _intake.TryAdd(new Line(line.Bytes, line.Length, DateOnly.FromDateTime(now.DateTime), access, count));
     }
 
     private void Run()
@@ -281,7 +315,7 @@ public sealed class EventLog : IDisposable
             _trace.Lost += Interlocked.Exchange(ref _dropped, 0);
             foreach (Line line in batch)
             {
-                (line.Access ? _access : _trace).Add(line.Bytes.AsSpan(0, line.Length), line.Day);
+                (line.Access ? _access : _trace).Add(line.Bytes.AsSpan(0, line.Length), line.Day, line.Count);
                 Interlocked.Add(ref _waiting, -line.Length);
                 EventLine.Pool.Return(line.Bytes);
             }
@@ -315,5 +349,6 @@ public sealed class EventLog : IDisposable
 
     /// <param name="Bytes">Of the pool.</param>
     /// <param name="Day">Of the event, in local time.</param>
-    private readonly record struct Line(byte[] Bytes, int Length, DateOnly Day, bool Access);
+    /// <param name="Count">How many lines these are.</param>
+    private readonly record struct Line(byte[] Bytes, int Length, DateOnly Day, bool Access, int Count);
 }

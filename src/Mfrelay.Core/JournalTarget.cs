@@ -42,8 +42,8 @@ internal sealed class JournalTarget : Target
     /// <summary>Lines that were not written, for whatever reason.</summary>
     public long Lost => Interlocked.Read(ref _lost);
 
-    /// <summary>A line that did not even get into the queue before this target.</summary>
-    public void CountLost() => Interlocked.Increment(ref _lost);
+    /// <summary>Lines that did not even get into the queue before this target.</summary>
+    public void CountLost(int lines = 1) => Interlocked.Add(ref _lost, lines);
 
     /// <summary>Whether standard output goes to the journal, as JOURNAL_STREAM ("device:inode") says, and the journal can be reached.</summary>
     public static bool IsThere()
@@ -59,15 +59,21 @@ internal sealed class JournalTarget : Target
     {
         if (logEvent is not MailLogEntry entry)
             return;
+        foreach (MailLogLine line in entry.Lines)
+            Write(entry.Event, line);
+    }
+
+    private void Write(LogEvent what, MailLogLine line)
+    {
         if (_time.GetElapsedTime(_windowStart) >= Window)
             (_windowStart, _inWindow) = (_time.GetTimestamp(), 0);
-        if (_limit > 0 && entry.Event.Grade == LogGrade.Info && ++_inWindow > _limit)
+        if (_limit > 0 && what.Grade == LogGrade.Info && ++_inWindow > _limit)
         {
             CountLost();
             return;
         }
         TellLost();
-        if (!Send(_entry.Encode(entry.Event, entry.Message, entry.Values)))
+        if (!Send(_entry.Encode(what, line.Text, line.Values)))
             CountLost();
     }
 
@@ -150,9 +156,12 @@ internal sealed class JournalTarget : Target
     }
 }
 
-/// <summary>A line on its way through NLog, with the values that went into it.</summary>
-internal sealed class MailLogEntry(LogEvent what, LogLevel level, string line, object?[] values) : LogEventInfo(level, "mfrelay", line)
+/// <summary>Lines of one kind on their way through NLog: mostly one, or one for each recipient with the same result.</summary>
+internal sealed class MailLogEntry(LogEvent what, LogLevel level, MailLogLine[] lines) : LogEventInfo(level, "mfrelay", lines[0].Text)
 {
     public LogEvent Event { get; } = what;
-    public object?[] Values { get; } = values;
+    public IReadOnlyList<MailLogLine> Lines { get; } = lines;
 }
+
+/// <param name="Values">What went into the text; none where nobody asks for them.</param>
+internal readonly record struct MailLogLine(string Text, object?[] Values);

@@ -47,10 +47,26 @@ public sealed class LogEvent
     public string English { get; }
 
     /// <summary>The line: code, blank, text. A value with line ends in it does not make it two.</summary>
-    public string Format(Language language, ReadOnlySpan<object?> values)
+    public string Format(Language language, ReadOnlySpan<object?> values) => Format(PartsOf(language), values);
+
+    /// <summary>The line for many values of one placeholder: what stands before that and behind it.</summary>
+    /// <param name="value">Which of the values it is.</param>
+    public (string Before, string After) FormatAround(Language language, ReadOnlySpan<object?> values, int value)
+    {
+        Part[] parts = PartsOf(language);
+        int at = Array.FindIndex(parts, part => part.Value == value);
+        return (Format(parts.AsSpan(0, at), values) + parts[at].Text, Format(parts.AsSpan(at + 1), values));
+    }
+
+    /// <summary>A value as it stands in a line.</summary>
+    public static string OneLine(string text) => text.AsSpan().ContainsAny(LineEnds) ? text.ReplaceLineEndings(" ") : text;
+
+    private Part[] PartsOf(Language language) => language == Language.Ja ? _japanese : _english;
+
+    private static string Format(ReadOnlySpan<Part> parts, ReadOnlySpan<object?> values)
     {
         var line = new DefaultInterpolatedStringHandler(0, 0, CultureInfo.InvariantCulture, stackalloc char[512]);
-        foreach (Part part in language == Language.Ja ? _japanese : _english)
+        foreach (Part part in parts)
         {
             line.AppendLiteral(part.Text);
             if (part.Value < 0)
@@ -76,8 +92,6 @@ public sealed class LogEvent
         }
         return line.ToStringAndClear();
     }
-
-    private static string OneLine(string text) => text.AsSpan().ContainsAny(LineEnds) ? text.ReplaceLineEndings(" ") : text;
 
     private Part[] Compile(string text, string[] names)
     {

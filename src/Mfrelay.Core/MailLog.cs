@@ -13,6 +13,12 @@ namespace Mfrelay.Core;
 /// </summary>
 public sealed class MailLog : IDisposable
 {
+    /// <summary>Lines of one entry, so that a queue of entries bounds lines as well.</summary>
+    private const int MostTogether = 16;
+
+    /// <summary>Where, among the values of a line about a recipient, its address is.</summary>
+    private const int To = 2;
+
     private readonly LogFactory _factory;
     private readonly Logger _logger;
     private JournalTarget? _journal;
@@ -39,7 +45,8 @@ public sealed class MailLog : IDisposable
         var factory = new LogFactory();
         var log = new MailLog(factory, language);
         log._journal = new JournalTarget(path, name, limit, () => log.Language, time);
-        Attach(factory, log._journal, AsyncTargetWrapperOverflowAction.Discard).LogEventDropped += (_, _) => log._journal.CountLost();
+        Attach(factory, log._journal, AsyncTargetWrapperOverflowAction.Discard).LogEventDropped +=
+            (_, dropped) => log._journal.CountLost(dropped.DroppedLogEventInfo is MailLogEntry entry ? entry.Lines.Count : 1);
         return log;
     }
 
@@ -158,7 +165,7 @@ public sealed class MailLog : IDisposable
     public void Delivered(in RecipientResult result)
     {
         Delivery delivery = result.Delivery;
-        Write(LogEvents.Delivered, delivery.Id, delivery.ReversePath, result.To, result.Server!.Host, result.Server.Port, delivery.Size,
+        Write(result.To, LogEvents.Delivered, delivery.Id, delivery.ReversePath, result.To[0], result.Server!.Host, result.Server.Port, delivery.Size,
             Seconds(result.Delay), result.Text);
         Events?.Result(result, "delivered"u8, isEnd: true);
     }
@@ -167,7 +174,7 @@ public sealed class MailLog : IDisposable
     public void Deferred(in RecipientResult result, DateTimeOffset next, bool uncertain)
     {
         Delivery delivery = result.Delivery;
-        Write(LogEvents.Deferred, delivery.Id, delivery.ReversePath, result.To, result.Server!.Host, result.Server.Port, delivery.Size,
+        Write(result.To, LogEvents.Deferred, delivery.Id, delivery.ReversePath, result.To[0], result.Server!.Host, result.Server.Port, delivery.Size,
             Seconds(result.Delay), Time(next), result.Text);
         Events?.Result(result, uncertain ? "uncertain"u8 : "deferred"u8, isEnd: false, next);
     }
@@ -176,7 +183,7 @@ public sealed class MailLog : IDisposable
     public void Failed(in RecipientResult result, string status, bool expired)
     {
         Delivery delivery = result.Delivery;
-        Write(LogEvents.Failed, delivery.Id, delivery.ReversePath, result.To, result.Server?.Host ?? "-", result.Server?.Port ?? 0, delivery.Size,
+        Write(result.To, LogEvents.Failed, delivery.Id, delivery.ReversePath, result.To[0], result.Server?.Host ?? "-", result.Server?.Port ?? 0, delivery.Size,
             Seconds(result.Delay), status, result.Text);
         Events?.Result(result, expired ? "expired"u8 : "failed"u8, isEnd: true, status: status);
     }
@@ -238,12 +245,37 @@ public sealed class MailLog : IDisposable
         _factory.Dispose();
     }
 
-    private void Write(LogEvent what, params ReadOnlySpan<object?> values)
+    private void Write(LogEvent what, params ReadOnlySpan<object?> values) =>
+        Write(what, [new MailLogLine(what.Format(_language, values), Kept(values))]);
+
+    /// <summary>A line for each recipient; nothing else in them differs.</summary>
+    private void Write(IReadOnlyList<string> to, LogEvent what, params ReadOnlySpan<object?> values)
     {
-        string line = what.Format(_language, values);
+        if (to.Count == 1)
+        {
+            Write(what, values);
+            return;
+        }
+        (string before, string after) = what.FormatAround(_language, values, To);
+        for (int first = 0; first < to.Count; first += MostTogether)
+        {
+            var lines = new MailLogLine[Math.Min(MostTogether, to.Count - first)];
+            for (int i = 0; i < lines.Length; i++)
+            {
+                lines[i] = new MailLogLine(string.Concat(before, LogEvent.OneLine(to[first + i]), after), Kept(values));
+                if (lines[i].Values.Length > 0)
+                    lines[i].Values[To] = to[first + i];
+            }
+            Write(what, lines);
+        }
+    }
+
+    private void Write(LogEvent what, MailLogLine[] lines)
+    {
         if (Line is not null)
         {
-            Line(what, line);
+            foreach (MailLogLine line in lines)
+                Line(what, line.Text);
             return;
         }
         NLog.LogLevel level = what.Grade switch
@@ -252,9 +284,11 @@ public sealed class MailLog : IDisposable
             LogGrade.Warning => NLog.LogLevel.Warn,
             LogGrade.Error => NLog.LogLevel.Error,
         };
-        // Only the journal has a field for each value.
-        _logger.Log(new MailLogEntry(what, level, line, _journal is null ? [] : values.ToArray()));
+        _logger.Log(new MailLogEntry(what, level, lines));
     }
+
+    /// <summary>Only the journal has a field for each value.</summary>
+    private object?[] Kept(ReadOnlySpan<object?> values) => _journal is null ? [] : values.ToArray();
 
     private static string Seconds(TimeSpan span)
     {

@@ -39,16 +39,23 @@ internal sealed class OutputTarget : Target
         Flush();
     }
 
-    private void Add(LogEventInfo entry)
+    private void Add(LogEventInfo logEvent)
+    {
+        if (logEvent is not MailLogEntry entry)
+            return;
+        foreach (MailLogLine line in entry.Lines)
+            Add(entry, line.Text);
+    }
+
+    private void Add(MailLogEntry entry, string line)
     {
         if (_length > _buffer.Length / 2)
             Flush();
-        string line = entry.Message;
         int most = EventLine.TimeLength + 2 + Encoding.UTF8.GetMaxByteCount(line.Length);
         if (_buffer.Length - _length < most)
             Array.Resize(ref _buffer, _length + most);
         if (_withPriority)
-            _length += Encoding.ASCII.GetBytes(PriorityOf(entry), _buffer.AsSpan(_length));
+            _length += Encoding.ASCII.GetBytes(PriorityOf(entry.Event), _buffer.AsSpan(_length));
         else
             AddTime(entry.TimeStamp);
         _length += Encoding.UTF8.GetBytes(line, _buffer.AsSpan(_length));
@@ -68,8 +75,12 @@ internal sealed class OutputTarget : Target
         _buffer[_length++] = (byte)' ';
     }
 
-    private static string PriorityOf(LogEventInfo entry) =>
-        entry.Level == NLog.LogLevel.Error ? "<3>" : entry.Level == NLog.LogLevel.Warn ? "<4>" : "<6>";
+    private static string PriorityOf(LogEvent what) => what.Grade switch
+    {
+        LogGrade.Info => "<6>",
+        LogGrade.Warning => "<4>",
+        LogGrade.Error => "<3>",
+    };
 
     /// <summary>Whoever reads us may be gone; mail goes on.</summary>
     private IOException? Flush()

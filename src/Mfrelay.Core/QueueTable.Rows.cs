@@ -4,12 +4,12 @@ namespace Mfrelay.Core;
 
 /// <summary>
 /// The rows. What LiteDB takes for a document is much the same for one row as for sixteen, so rows that are inserted together share one, a leaf.
-/// A leaf has the keys from a multiple of sixteen on, so that the key of a row says where it is. A row alone is a document of its own, as all
-/// of version 1 are. A leaf is read once in a transaction and written once, at its end; one all of whose rows go is not even read.
+/// A leaf has the keys from a multiple of sixteen on, so that the key of a row says where it is; a row of version 1 is a document of its own.
+/// A leaf is read once in a transaction and written once, at its end; one all of whose rows go is not even read.
 /// </summary>
 public sealed partial class QueueTable
 {
-    private const int LeafRows = 16;
+    private const int LeafRows = PackedRows.Most;
 
     /// <summary>A row with many recipients is not written again with each of fifteen others.</summary>
     private const int LeafRecipients = 64;
@@ -23,7 +23,7 @@ public sealed partial class QueueTable
 
     public void Insert(IEnumerable<Delivery> deliveries)
     {
-        var leaf = new List<BsonDocument>(LeafRows);
+        var leaf = new List<Delivery>(LeafRows);
         int recipients = 0;
         long key = 0;
         foreach (Delivery delivery in deliveries)
@@ -33,7 +33,7 @@ public sealed partial class QueueTable
                 InsertLeaf(leaf);
             if (leaf.Count == 0)
                 (key, recipients) = (FirstOfLeaf(NextKey + LeafRows - 1), 0);
-            leaf.Add(ToBson(delivery with { Key = key }));
+            leaf.Add(delivery with { Key = key });
             recipients += delivery.Recipients.Count;
             _meta["k"] = ++key;
         }
@@ -47,7 +47,7 @@ public sealed partial class QueueTable
         {
             table.WriteLeaves();
             Delivery[] rows = [.. table._queue.Find(BsonExpression.Create("_id >= @0", FirstOfLeaf(range.key)))
-                .SelectMany(DeliveriesOf).Where(row => row.Key > range.key).Take(range.limit)];
+                .SelectMany(RowsOf).Where(row => row.Key > range.key).Take(range.limit)];
             return rows;
         });
 
@@ -57,7 +57,7 @@ public sealed partial class QueueTable
         {
             table.WriteLeaves();
             Delivery[] rows = [.. table._queue.Query().Where(BsonExpression.Create("_id < @0", range.key)).OrderByDescending(ById).ToEnumerable()
-                .SelectMany(document => DeliveriesOf(document).Reverse()).Where(row => row.Key < range.key).Take(range.limit)];
+                .SelectMany(document => Enumerable.Reverse(RowsOf(document))).Where(row => row.Key < range.key).Take(range.limit)];
             Array.Reverse(rows);
             return rows;
         });
@@ -66,11 +66,12 @@ public sealed partial class QueueTable
     public IReadOnlyList<Delivery> Read(IReadOnlyList<long> keys) =>
         FromLiteDb(keys, static (table, keys) =>
         {
+            table.LoadTogether(keys);
             var rows = new List<Delivery>(keys.Count);
             foreach (long key in keys)
             {
                 if (table.LeafOf(key, out int at) is { } leaf)
-                    rows.Add(FromBson(leaf.Rows[at]) with { LeafMates = leaf.Mates });
+                    rows.Add(leaf.Rows[at]);
             }
             return rows;
         });
@@ -83,7 +84,7 @@ public sealed partial class QueueTable
         {
             if (table.LeafOf(delivery.Key, out int at) is not { } leaf)
                 return false;
-            leaf.Rows[at] = ToBson(delivery);
+            leaf.Rows[at] = delivery;
             return leaf.IsChanged = true;
         });
     }
@@ -114,10 +115,10 @@ public sealed partial class QueueTable
         _going[first] = (mates & row.LeafMates, going | BitOf(row.Key));
     }
 
-    private void InsertLeaf(List<BsonDocument> rows)
+    private void InsertLeaf(List<Delivery> rows)
     {
         if (rows.Count > 0)
-            FromLiteDb(rows, static (table, rows) => table._queue.Insert(DocumentOf(KeyOf(rows[0]), rows)));
+            FromLiteDb(rows, static (table, rows) => table._queue.Insert(DocumentOf(rows[0].Key, rows)));
         rows.Clear();
     }
 
@@ -135,13 +136,26 @@ public sealed partial class QueueTable
         return at < 0 ? null : leaf;
     }
 
+    /// <summary>Leaves that lie close together come with one search; those that do not are left to <see cref="Load"/>.</summary>
+    private void LoadTogether(IReadOnlyList<long> keys)
+    {
+        long[] ids = [.. keys.Select(FirstOfLeaf).Distinct().Where(id => !_leaves.ContainsKey(id) && !_going.ContainsKey(id)).Order()];
+        if (ids.Length < 2 || (ids[^1] - ids[0]) / LeafRows >= 2 * ids.Length)
+            return;
+        foreach (BsonDocument document in _queue.Find(BsonExpression.Create("_id BETWEEN @0 AND @1", ids[0], ids[^1])))
+        {
+            if (Array.BinarySearch(ids, document["_id"].AsInt64) >= 0)
+                _leaves.Add(document["_id"].AsInt64, new Leaf(RowsOf(document)));
+        }
+    }
+
     private Leaf Load(long id)
     {
         if (_leaves.TryGetValue(id, out Leaf? leaf))
             return leaf;
-        leaf = new Leaf(_queue.FindById(id) is { } document ? [.. RowsOf(document)] : []);
+        leaf = new Leaf(_queue.FindById(id) is { } document ? RowsOf(document) : []);
         if (_going.Remove(id, out (int Mates, int Going) rows))
-            leaf.IsChanged = leaf.Rows.RemoveAll(row => (rows.Going & BitOf(KeyOf(row))) != 0) > 0;
+            leaf.IsChanged = leaf.Rows.RemoveAll(row => (rows.Going & BitOf(row.Key)) != 0) > 0;
         _leaves.Add(id, leaf);
         return leaf;
     }
@@ -168,44 +182,36 @@ public sealed partial class QueueTable
         }
     }
 
-    private static BsonDocument DocumentOf(long id, List<BsonDocument> rows) =>
-        rows is [var row] && KeyOf(row) == id ? row : new BsonDocument { ["_id"] = id, ["e"] = new BsonArray(rows) };
+    private static BsonDocument DocumentOf(long id, List<Delivery> rows) => new() { ["_id"] = id, ["b"] = PackedRows.Write(id, rows) };
 
-    private static IEnumerable<Delivery> DeliveriesOf(BsonDocument document)
+    private static List<Delivery> RowsOf(BsonDocument document)
     {
-        ushort mates = MatesOf(RowsOf(document));
-        return RowsOf(document).Select(row => FromBson(row) with { LeafMates = mates });
+        if (document.TryGetValue("b", out BsonValue packed))
+            return PackedRows.Read(document["_id"].AsInt64, packed.AsBinary, MatesOf);
+        List<Delivery> rows = document.TryGetValue("e", out BsonValue leaf) ? [.. leaf.AsArray.Select(static row => FromBson(row.AsDocument))] : [FromBson(document)];
+        ushort mates = MatesOf([.. rows.Select(row => row.Key)]);
+        return [.. rows.Select(row => row with { LeafMates = mates })];
     }
 
     /// <summary>0 for one row of version 1, whose document is not that of its leaf.</summary>
-    private static ushort MatesOf(IEnumerable<BsonDocument> rows)
+    private static ushort MatesOf(IReadOnlyList<long> keys)
     {
-        (int mates, bool isLeaf) = (0, false);
-        foreach (BsonDocument row in rows)
-        {
-            long key = KeyOf(row);
-            isLeaf |= mates != 0 || key == FirstOfLeaf(key);
-            mates |= BitOf(key);
-        }
-        return (ushort)(isLeaf ? mates : 0);
+        if (keys is [var key] && key != FirstOfLeaf(key))
+            return 0;
+        int mates = 0;
+        for (int i = 0; i < keys.Count; i++)
+            mates |= BitOf(keys[i]);
+        return (ushort)mates;
     }
 
     private static int BitOf(long key) => 1 << (int)(key & (LeafRows - 1));
 
-    private static IEnumerable<BsonDocument> RowsOf(BsonDocument document) =>
-        document.TryGetValue("e", out BsonValue rows) ? rows.AsArray.Select(static row => row.AsDocument) : [document];
-
     private static long FirstOfLeaf(long key) => key & -LeafRows;
 
-    private static long KeyOf(BsonDocument row) => row["_id"].AsInt64;
-
     /// <summary>Rows in the order of their keys; none when there is no such document.</summary>
-    private sealed class Leaf(List<BsonDocument> rows)
+    private sealed class Leaf(List<Delivery> rows)
     {
-        public List<BsonDocument> Rows { get; } = rows;
-
-        /// <summary>As it was read.</summary>
-        public ushort Mates { get; } = MatesOf(rows);
+        public List<Delivery> Rows { get; } = rows;
 
         public bool IsChanged { get; set; }
 
@@ -213,7 +219,7 @@ public sealed partial class QueueTable
         {
             for (int i = 0; i < Rows.Count; i++)
             {
-                if (KeyOf(Rows[i]) == key)
+                if (Rows[i].Key == key)
                     return i;
             }
             return -1;

@@ -5,10 +5,10 @@ namespace Mfrelay.Core;
 /// <summary>
 /// The queue table during one turn of the lease: an index of the spool in mfrelay.db. Used inside <see cref="QueueStore.RunAsync"/> only.
 /// <code>
-/// queue: _id key, q queue id, s segment, o offset, z size, a arrival (ms), f reverse-path, r route, n ordinals, t forward-paths,
-///        and when not their default: k attempts, x next attempt (ms), h hold, l last reply, w sender warned of the delay, u order,
-///        p the key of the row whose place this one took;
-///        or a leaf: _id lowest key, e rows
+/// queue: a leaf: _id lowest key that it may have, b rows (<see cref="PackedRows"/>); version 2: e rows as documents; version 1: a row as a document:
+///        _id key, q queue id, s segment, o offset, z size, a arrival (ms), f reverse-path, r route, n ordinals, t forward-paths, and when not
+///        their default: k attempts, x next attempt (ms), h hold, l last reply, w sender warned of the delay, u order, p the key of the row
+///        whose place this one took
 /// meta:  _id 1, v version, g generation, c changes, f filled, k next key, s0 o0 s1 o1 how far the segments of server and client are indexed
 /// </code>
 /// Field names and numbers are frozen by a test. The key ascends, so "what is new" is a range of the primary index; there is no other index.
@@ -16,8 +16,8 @@ namespace Mfrelay.Core;
 /// </summary>
 public sealed partial class QueueTable
 {
-    /// <summary>2: with leaves. Version 1 is read as it is; from the first change on it is 2.</summary>
-    private const int Version = 2;
+    /// <summary>2: with leaves; 3: packed. What is older is read as it is, and written anew when it changes; from the first change on the table is 3.</summary>
+    private const int Version = 3;
     private static readonly BsonValue MetaId = new(1);
 
     private readonly ILiteCollection<BsonDocument> _queue;
@@ -147,45 +147,7 @@ public sealed partial class QueueTable
         }
     }
 
-    internal static BsonDocument ToBson(Delivery delivery)
-    {
-        var row = new BsonDocument
-        {
-            ["_id"] = delivery.Key,
-            ["q"] = delivery.Id.Value,
-            ["s"] = delivery.Position.Segment,
-            ["o"] = delivery.Position.Offset,
-            ["z"] = delivery.Size,
-            ["a"] = delivery.Arrival.ToUnixTimeMilliseconds(),
-            ["f"] = delivery.ReversePath,
-            ["r"] = delivery.Route,
-        };
-        var ordinals = new BsonArray();
-        var addresses = new BsonArray();
-        foreach (OpenRecipient recipient in delivery.Recipients)
-        {
-            ordinals.Add(recipient.Ordinal);
-            addresses.Add(recipient.ForwardPath);
-        }
-        row["n"] = ordinals;
-        row["t"] = addresses;
-        if (delivery.Attempts != 0)
-            row["k"] = delivery.Attempts;
-        if (delivery.NextAttempt != default)
-            row["x"] = delivery.NextAttempt.ToUnixTimeMilliseconds();
-        if (delivery.Hold)
-            row["h"] = true;
-        if (delivery.LastReply.Length > 0)
-            row["l"] = delivery.LastReply;
-        if (delivery.Warned)
-            row["w"] = true;
-        if (delivery.Order != Order.None)
-            row["u"] = (int)delivery.Order;
-        if (delivery.Replaces != 0)
-            row["p"] = delivery.Replaces;
-        return row;
-    }
-
+    /// <summary>A row of version 1 or 2.</summary>
     internal static Delivery FromBson(BsonDocument row)
     {
         BsonArray ordinals = row["n"].AsArray;

@@ -9,14 +9,14 @@ public sealed record MailServer
     /// <summary>The domain it is registered for: "example.com", "*.example.com" (every domain below it) or "*" (every other).</summary>
     [Setting("Domain whose mail it takes: \"example.com\", \"*.example.com\" for every domain below, or \"*\" for every other",
         Form = SettingForm.DomainPattern, Example = "example.com")]
-    public required string Domain { get; init; }
+    public required string Domain { get; init { field = value; Name(); } }
 
     /// <summary>Host name or address; "mx": whatever the domain's MX records say (RFC 5321 5.1).</summary>
     [Setting("Its host name or IP address; \"mx\" delivers by the MX records of each recipient's domain", Form = SettingForm.Host, Example = "192.0.2.1")]
-    public required string Host { get; init; }
+    public required string Host { get; init { field = value; Name(); } }
 
     [Setting("Its port", Min = "1", Max = "65535")]
-    public int Port { get; init; } = 25;
+    public int Port { get; init { field = value; Name(); } } = 25;
 
     /// <summary>Sessions open to it at once.</summary>
     [Setting("Most sessions open to it at once", Min = "1", Max = "1000")]
@@ -29,12 +29,22 @@ public sealed record MailServer
     public bool IsMx => string.Equals(Host, "mx", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>"192.168.0.1:25": how log lines and the health table name it.</summary>
-    public string Address => AddressOf(Host, Port);
+    public string Address { get; private set; } = "";
 
     /// <summary>What tells one entry from another: the same address may be registered for several domains.</summary>
-    public string Key => KeyOf(Domain, Address);
+    public string Key { get; private set; } = "";
+
+    internal int KeyHash { get; private set; }
 
     public static string KeyOf(string domain, string address) => $"{domain} {address}";
+
+    /// <summary>Once and not when they are asked for, which is with every recipient.</summary>
+    private void Name()
+    {
+        Address = AddressOf(Host ?? "", Port);
+        Key = KeyOf(Domain ?? "", Address);
+        KeyHash = Key.GetHashCode(StringComparison.Ordinal);
+    }
 
     /// <summary>B5; one entry that says queue says it for all of its domain.</summary>
     [Setting("When none of its domain's mail servers is reached: \"refuse\" answers 421, \"queue\" accepts and lets it wait")]
@@ -231,7 +241,8 @@ public sealed class RouteTable
         {
             string path = envelope.Recipients[i].ForwardPath;
             recipients[i] = new OpenRecipient(i, path);
-            together = i == 0 || string.Equals(NameFor(path), first, StringComparison.Ordinal);
+            together = i == 0 || HaveOneDomain(path, envelope.Recipients[i - 1].ForwardPath)
+                || string.Equals(NameFor(path), first, StringComparison.Ordinal);
         }
         if (together)
             return [DeliveryOf(envelope, position, size, first, recipients)];
@@ -240,6 +251,12 @@ public sealed class RouteTable
             .GroupBy(item => item.route, StringComparer.Ordinal)
             .Select(group => DeliveryOf(
                 envelope, position, size, group.Key, [.. group.Select(item => new OpenRecipient(item.ordinal, item.recipient.ForwardPath))]));
+    }
+
+    private static bool HaveOneDomain(string a, string b)
+    {
+        (int atA, int atB) = (a.LastIndexOf('@'), b.LastIndexOf('@'));
+        return atA >= 0 && atB >= 0 && a.AsSpan(atA).SequenceEqual(b.AsSpan(atB));
     }
 
     private static Delivery DeliveryOf(Envelope envelope, SpoolPosition position, long size, string route, IReadOnlyList<OpenRecipient> recipients) => new()
@@ -251,6 +268,7 @@ public sealed class RouteTable
         ReversePath = envelope.ReversePath,
         Route = route,
         Recipients = recipients,
+        Envelope = envelope,
     };
 
     /// <summary>A delivery by the present routes: one for each that its recipients take now.</summary>

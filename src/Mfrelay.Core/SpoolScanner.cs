@@ -49,6 +49,13 @@ internal static class SpoolScanner
         using SafeFileHandle? file = OpenIfThere(spool, segment);
         if (file is null)
             yield break; // all of it was settled meanwhile
+        foreach (ScannedRecord record in Scan(spool, file, segment, from, checkData))
+            yield return record;
+    }
+
+    /// <param name="file">The segment.</param>
+    public static IEnumerable<ScannedRecord> Scan(string spool, SafeFileHandle file, long segment, long from, bool checkData)
+    {
         long length = RandomAccess.GetLength(file);
         byte[] bytes = new byte[SpoolFormat.HeadLength + EnvelopeGuess];
         for (long at = Math.Max(from, SpoolFormat.SegmentHeaderLength); at < length;)
@@ -176,7 +183,7 @@ internal static class SpoolScanner
         }
     }
 
-    private static SafeFileHandle? OpenIfThere(string spool, long segment)
+    internal static SafeFileHandle? OpenIfThere(string spool, long segment)
     {
         try
         {

@@ -1,3 +1,5 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace Mfrelay.Core;
 
 /// <summary>New mail as mf-smtp-server acknowledges it, read from its segments ahead of the table. Not for use by several threads.</summary>
@@ -6,6 +8,10 @@ public sealed class SpoolTail(string spool) : IDisposable
     private readonly DurableEnd _durable = new(spool);
     private SpoolPosition _next;
     private SpoolPosition _known;
+
+    /// <summary>The segment that was read last, open as long as there is more to come: an open file keeps its room on the disk, also when it is removed.</summary>
+    private SafeFileHandle? _file;
+    private long _fileSegment;
 
     /// <summary>How far mf-smtp-server has acknowledged; the start of the spool when that is not known.</summary>
     public SpoolPosition End => _durable.Read() ?? default;
@@ -32,6 +38,8 @@ public sealed class SpoolTail(string spool) : IDisposable
         List<SpooledRecord> records = [];
         if (_durable.Read() is not { } end)
             return records;
+        if (_next >= end)
+            Close();
         while (_next < end && records.Count < limit)
         {
             long segment = _next.Segment;
@@ -47,7 +55,9 @@ public sealed class SpoolTail(string spool) : IDisposable
 
     private void ReadSegment(SpoolPosition end, int limit, List<SpooledRecord> records)
     {
-        foreach (ScannedRecord record in SpoolScanner.Scan(spool, _next.Segment, _next.Offset, checkData: false))
+        if (Open(_next.Segment) is not { } file)
+            return; // all of it was settled meanwhile
+        foreach (ScannedRecord record in SpoolScanner.Scan(spool, file, _next.Segment, _next.Offset, checkData: false))
         {
             if (record.Position >= end || records.Count >= limit || record.Damage is not null)
                 return;
@@ -57,5 +67,24 @@ public sealed class SpoolTail(string spool) : IDisposable
         }
     }
 
-    public void Dispose() => _durable.Dispose();
+    private SafeFileHandle? Open(long segment)
+    {
+        if (_file is not null && _fileSegment == segment)
+            return _file;
+        Close();
+        _fileSegment = segment;
+        return _file = SpoolScanner.OpenIfThere(spool, segment);
+    }
+
+    private void Close()
+    {
+        _file?.Dispose();
+        _file = null;
+    }
+
+    public void Dispose()
+    {
+        Close();
+        _durable.Dispose();
+    }
 }

@@ -84,7 +84,7 @@ public sealed class SpooledMessage : IDisposable
                 bytes = ArrayPool<byte>.Shared.Rent((int)head.RecordLength);
                 n = RandomAccess.Read(segmentFile, bytes.AsSpan(0, (int)head.RecordLength), position.Offset);
             }
-            message = Read(spool, head, bytes, n, out damage);
+            message = Read(spool, head, bytes, n, delivery.Envelope, out damage);
             return message;
         }
         finally
@@ -94,14 +94,15 @@ public sealed class SpooledMessage : IDisposable
         }
     }
 
-    private static SpooledMessage? Read(string spool, RecordHead head, byte[] bytes, int n, out string? damage)
+    private static SpooledMessage? Read(string spool, RecordHead head, byte[] bytes, int n, Envelope? envelope, out string? damage)
     {
         int dataAt = SpoolFormat.HeadLength + head.EnvelopeLength;
         bool eightBit = head.Flags.HasFlag(RecordFlags.EightBit);
         damage = SpoolScanner.EnvelopeDamage;
         if (n < dataAt + head.InlineLength || Crc32C.Of(bytes.AsSpan(SpoolFormat.HeadLength, head.EnvelopeLength)) != head.EnvelopeCrc)
             return null;
-        if (EnvelopeText.Parse(bytes.AsSpan(SpoolFormat.HeadLength, head.EnvelopeLength)) is not { } envelope)
+        envelope ??= EnvelopeText.Parse(bytes.AsSpan(SpoolFormat.HeadLength, head.EnvelopeLength));
+        if (envelope is null)
             return null;
         damage = SpoolScanner.DataDamage;
         if (head.Kind == RecordKind.Message)

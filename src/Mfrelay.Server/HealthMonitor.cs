@@ -14,10 +14,8 @@ internal sealed class HealthMonitor : IAsyncDisposable
 
     /// <summary>As <see cref="MailServer.Key"/> tells entries apart, without making a text: asked for every MAIL and RCPT.</summary>
     private static readonly EqualityComparer<MailServer> SameKey = EqualityComparer<MailServer>.Create(
-        static (a, b) => ReferenceEquals(a, b)
-            || (a is not null && b is not null && a.Port == b.Port && string.Equals(a.Host, b.Host, StringComparison.Ordinal)
-                && string.Equals(a.Domain, b.Domain, StringComparison.Ordinal)),
-        static server => HashCode.Combine(server.Domain, server.Host, server.Port));
+        static (a, b) => ReferenceEquals(a, b) || (a is not null && b is not null && string.Equals(a.Key, b.Key, StringComparison.Ordinal)),
+        static server => server.KeyHash);
 
     private readonly QueueStore _store;
     private readonly MailLog _log;

@@ -16,6 +16,7 @@ public class LogBenchmarks : IDisposable
     private Envelope? _envelope;
     private Reception _reception;
     private RecipientResult _result;
+    private readonly string[] _ten = [.. Enumerable.Range(0, 10).Select(i => $"r{i}@peer.bench.test")];
 
     [Params(Language.Ja, Language.En)]
     public Language Language { get; set; }
@@ -33,7 +34,7 @@ public class LogBenchmarks : IDisposable
         _envelope = Samples.Envelope(id);
         _reception = new Reception(DateTimeOffset.UtcNow, null, "20261124.7@src.bench.test", 4096, TimeSpan.FromMilliseconds(1.234));
         _result = new RecipientResult(Samples.Delivery(id, default, 4096), SpooledMessage.FromMemory(_envelope, Samples.Mail(4096)),
-            Samples.MailServer("*"), "r@peer.bench.test", "final dot", "250 2.0.0 Ok: queued as 4711", TimeSpan.FromMilliseconds(12.345), TimeSpan.FromMilliseconds(2.345));
+            Samples.MailServer("*"), ["r@peer.bench.test"], "final dot", "250 2.0.0 Ok: queued as 4711", TimeSpan.FromMilliseconds(12.345), TimeSpan.FromMilliseconds(2.345));
     }
 
     [Benchmark]
@@ -44,6 +45,9 @@ public class LogBenchmarks : IDisposable
 
     [Benchmark]
     public void Delivered() => _log!.Delivered(_result);
+
+    [Benchmark]
+    public void DeliveredToTen() => _log!.Delivered(_result with { To = _ten });
 
     [GlobalCleanup]
     public void Dispose()

@@ -48,6 +48,30 @@ public sealed class DoneJournalTests : IDisposable
     }
 
     [Fact]
+    public void Recipients_are_settled_one_by_one_however_many_a_message_has()
+    {
+        const int recipients = 200;
+        var settled = new SettledSet();
+        Delivery delivery = CommandRun.Delivery(1, "example.com", TimeSpan.Zero) with
+        {
+            Position = new SpoolPosition(1000, 64),
+            Recipients = [.. Enumerable.Range(0, recipients).Select(i => new OpenRecipient(i, $"r{i}@example.com"))],
+        };
+        var open = Enumerable.Range(0, recipients).ToHashSet();
+        foreach (int ordinal in new[] { 0, 63, 64, 127, 128, 199, 64 }.Concat(Enumerable.Range(0, recipients)))
+        {
+            settled.Add(64, ordinal);
+            settled.Add(128, ordinal);
+            open.Remove(ordinal);
+            Assert.Equal(2 * (recipients - open.Count), settled.Count);
+            Assert.Equal(open.Order(), (settled.Without(delivery)?.Recipients ?? []).Select(recipient => recipient.Ordinal));
+        }
+        settled.RemoveBefore(128);
+        Assert.Equal((recipients, false, true), (settled.Count, settled.Contains(64, 5), settled.Contains(128, 199)));
+        Assert.Equal(recipients, settled.Without(delivery)!.Recipients.Count);
+    }
+
+    [Fact]
     public void The_tail_reads_an_entry_again_that_was_half_written()
     {
         const long segment = 1000;

@@ -45,6 +45,26 @@ public sealed class EventLogTests : IDisposable
     }
 
     [Theory]
+    [InlineData(2)]
+    [InlineData(1000)]
+    public void Recipients_with_the_same_result_have_a_line_each_as_if_alone(int count)
+    {
+        string[] to = [.. Enumerable.Range(0, count).Select(i => $"{new string('x', i % 200)}\"{i}\"@example.com")];
+        RecipientResult result = Result("final dot", "250 2.0.0 Ok, thanks");
+        Run("client", With(AccessLog.MFilter), () => _log.Delivered(result with { To = to }));
+        string together = Text("trace-client-20261124.jsonl") + Text("access-client-20261124.csv") + string.Join('\n', _lines);
+        Directory.Delete(Folder, recursive: true);
+        _lines.Clear();
+        Run("client", With(AccessLog.MFilter), () =>
+        {
+            foreach (string one in to)
+                _log.Delivered(result with { To = [one] });
+        });
+        Assert.Equal(together, Text("trace-client-20261124.jsonl") + Text("access-client-20261124.csv") + string.Join('\n', _lines));
+        Assert.Equal(to, Json("trace-client-20261124.jsonl").Select(line => line.GetProperty("to").GetString()));
+    }
+
+    [Theory]
     [InlineData(0)]
     [InlineData(4_999)]
     [InlineData(5_000)]
@@ -272,7 +292,7 @@ public sealed class EventLogTests : IDisposable
         Protocol = "ESMTPSA",
     };
 
-    private static RecipientResult Result(string stage, string reply)
+    internal static RecipientResult Result(string stage, string reply)
     {
         Envelope envelope = Envelope("a@example.org", "b@example.com");
         SpooledMessage message = SpooledMessage.FromMemory(envelope, "Message-ID: <id@example.org>\r\n\r\n"u8.ToArray());
@@ -286,7 +306,7 @@ public sealed class EventLogTests : IDisposable
             Route = "example.com",
             Recipients = [new OpenRecipient(0, "b@example.com")],
         };
-        return new RecipientResult(delivery, message, new MailServer { Domain = "example.com", Host = "192.0.2.9" }, "b@example.com",
+        return new RecipientResult(delivery, message, new MailServer { Domain = "example.com", Host = "192.0.2.9" }, ["b@example.com"],
             stage, reply, TimeSpan.FromSeconds(61.5), TimeSpan.FromMilliseconds(120));
     }
 }

@@ -63,11 +63,9 @@ public sealed class FormatFreezeTests : IDisposable
             Route = "*",
             Recipients = [new OpenRecipient(7, "b@example.com")],
         };
-        Assert.Equal(
-            """{"_id":{"$numberLong":"1"},"q":{"$numberLong":"2"},"s":{"$numberLong":"3"},"o":{"$numberLong":"4"},"z":{"$numberLong":"5"},"a":{"$numberLong":"6"},"f":"a@example.org","r":"*","n":[7],"t":["b@example.com"]}""",
-            JsonSerializer.Serialize(QueueTable.ToBson(row)));
-        string all = JsonSerializer.Serialize(QueueTable.ToBson(row with
+        Delivery all = row with
         {
+            Key = 3,
             Attempts = 8,
             NextAttempt = DateTimeOffset.FromUnixTimeMilliseconds(9),
             Hold = true,
@@ -75,10 +73,32 @@ public sealed class FormatFreezeTests : IDisposable
             Warned = true,
             Order = Order.Bounce,
             Replaces = 10,
-        }));
-        Assert.EndsWith("""
-            "t":["b@example.com"],"k":8,"x":{"$numberLong":"9"},"h":true,"l":"450 later","w":true,"u":2,"p":{"$numberLong":"10"}}
-            """, all, StringComparison.Ordinal);
+        };
+        byte[] packed = PackedRows.Write(1, [row, all]);
+        const string common = "0200000000000000" + "0300000000000000" + "04" + "05" + "0600000000000000" + "0d61406578616d706c652e6f7267" + "012a"
+            + "01" + "07" + "0d62406578616d706c652e636f6d";
+        Assert.Equal(
+            "02" + "00" + "02" + common + "00" + common + "7f" + "08" + "0900000000000000" + "09343530206c61746572" + "02" + "0a00000000000000",
+            Convert.ToHexStringLower(packed));
+        List<Delivery> read = PackedRows.Read(1, packed, keys => (ushort)keys.Count);
+        Assert.Equal([row, all], read, State.SameRow);
+        Assert.All(read, one => Assert.Equal(2, one.LeafMates));
+        for (int length = 0; length < packed.Length; length++)
+            Assert.ThrowsAny<Exception>(() => PackedRows.Read(1, packed[..length], _ => 0));
+        foreach (string damage in (string[])["00", "01", "11", "0200ff", "020010", "020202", "020201", "0202ab02"])
+            Assert.ThrowsAny<Exception>(() => PackedRows.Read(1, [.. Convert.FromHexString(damage), .. packed[(damage.Length / 2)..]], _ => 0));
+        Assert.ThrowsAny<Exception>(() => PackedRows.Read(1, [.. packed, 0], _ => 0));
+        Assert.ThrowsAny<Exception>(() => PackedRows.Read(1, new byte[packed.Length], _ => 0));
+        packed[^12] = 0xff; // in the last reply
+        Assert.ThrowsAny<Exception>(() => PackedRows.Read(1, packed, _ => 0));
+
+        // Versions 1 and 2.
+        const string plain = """
+            {"_id":{"$numberLong":"1"},"q":{"$numberLong":"2"},"s":{"$numberLong":"3"},"o":{"$numberLong":"4"},"z":{"$numberLong":"5"},"a":{"$numberLong":"6"},"f":"a@example.org","r":"*","n":[7],"t":["b@example.com"]
+            """;
+        const string more = ""","k":8,"x":{"$numberLong":"9"},"h":true,"l":"450 later","w":true,"u":2,"p":{"$numberLong":"10"}""";
+        Assert.Equal(row, QueueTable.FromBson(JsonSerializer.Deserialize(plain + "}").AsDocument), State.SameRow);
+        Assert.Equal(all with { Key = 1 }, QueueTable.FromBson(JsonSerializer.Deserialize(plain + more + "}").AsDocument), State.SameRow);
     }
 
     [Fact]
@@ -90,14 +110,14 @@ public sealed class FormatFreezeTests : IDisposable
         Assert.Equal("meta queue", string.Join(' ', database.GetCollectionNames().Order(StringComparer.Ordinal)));
         BsonDocument meta = database.GetCollection("meta").FindById(1);
         Assert.Equal("_id v g c k s0 o0 f", string.Join(' ', meta.Keys));
-        Assert.Equal(2, meta["v"].AsInt32);
+        Assert.Equal(3, meta["v"].AsInt32);
         Assert.Equal(18, meta["k"].AsInt64);
         Assert.Equal(records[0].Position.Segment, meta["s0"].AsInt64);
         Assert.Equal(records[1].End.Offset + SpoolFormat.HeadLength, meta["o0"].AsInt64);
         BsonDocument leaf = Assert.Single(database.GetCollection("queue").FindAll());
-        Assert.Equal("_id e", string.Join(' ', leaf.Keys));
+        Assert.Equal("_id b", string.Join(' ', leaf.Keys));
         Assert.Equal(16, leaf["_id"].AsInt64);
-        Assert.Equal([16, 17], leaf["e"].AsArray.Select(row => row["_id"].AsInt64));
+        Assert.Equal([16, 17], PackedRows.Read(16, leaf["b"].AsBinary, _ => 0).Select(row => row.Key));
     }
 
     [Theory]

@@ -43,6 +43,19 @@ public sealed class JournalTests : IDisposable
             Receive());
     }
 
+    [Fact]
+    public void B04_recipients_with_the_same_result_have_an_entry_each()
+    {
+        using (MailLog log = Open())
+            log.Delivered(EventLogTests.Result("final dot", "250 ok") with { To = ["b@example.com", "c@example.com"] });
+        foreach (string to in new[] { "b@example.com", "c@example.com" })
+        {
+            Dictionary<string, string> entry = ReceiveFields();
+            Assert.Equal(("INFO_b102", to, "final dot: 250 ok"), (entry["MF_CODE"], entry["MF_TO"], entry["MF_REPLY"]));
+            Assert.Contains($"to=<{to}>", entry["MESSAGE"], StringComparison.Ordinal);
+        }
+    }
+
     [Theory]
     [InlineData("192.168.0.1", "192.168.0.1")]
     [InlineData("2001:db8::1", "2001:db8::1")]

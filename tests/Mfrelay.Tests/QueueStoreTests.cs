@@ -243,7 +243,7 @@ public sealed class QueueStoreTests : IDisposable
         using (var database = new LiteDB.LiteDatabase(_state.Directory.Database))
         {
             LiteDB.BsonDocument meta = database.GetCollection("meta").FindById(1);
-            meta["v"] = 3;
+            meta["v"] = 4;
             database.GetCollection("meta").Update(meta);
         }
         File.Delete(Path.Combine(_state.Directory.Root, "mfrelay.sum"));

@@ -43,16 +43,17 @@ public sealed class QueueTableTests : IDisposable
         await AssertAllAsync(store, [], chance);
     }
 
-    [Fact]
-    public async Task Rows_of_version_1_are_read_changed_and_joined_by_new_ones()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task Rows_of_older_versions_are_read_changed_and_joined_by_new_ones(int version)
     {
+        SortedDictionary<long, Delivery> expected = new(Enumerable.Range(1, 40).ToDictionary(key => (long)key, key => Row(1 + (key % 3)) with { Key = key }));
         using (var database = new LiteDatabase(_state.Directory.Database))
         {
-            for (long key = 1; key <= 40; key++)
-                database.GetCollection("queue").Insert(QueueTable.ToBson(Row(1) with { Key = key }));
-            database.GetCollection("meta").Insert(new BsonDocument { ["_id"] = 1, ["v"] = 1, ["g"] = 7L, ["c"] = 3L, ["k"] = 41L, ["f"] = true });
+            database.GetCollection("queue").Insert(OldRows.Documents(version, expected.Values));
+            database.GetCollection("meta").Insert(new BsonDocument { ["_id"] = 1, ["v"] = version, ["g"] = 7L, ["c"] = 3L, ["k"] = 41L, ["f"] = true });
         }
-        SortedDictionary<long, Delivery> expected = new(Enumerable.Range(1, 40).ToDictionary(key => (long)key, key => Row(1) with { Key = key }));
         using QueueStore store = _state.Store();
         await AssertAllAsync(store, expected, new Random(1));
         await store.RunAsync(table =>
@@ -61,7 +62,7 @@ public sealed class QueueTableTests : IDisposable
             Assert.True(table.Delete(17));
             Assert.True(table.Delete(16));
             Assert.False(table.Delete(16));
-            foreach (Delivery row in table.ReadAfter(31, 2)) // 32 stands where a leaf could, 33 does not
+            foreach (Delivery row in table.ReadAfter(31, 2)) // of version 1, 32 stands where a leaf could, 33 does not
             {
                 table.Delete(row);
                 expected.Remove(row.Key);
