@@ -28,12 +28,7 @@ internal sealed class JournalEntry(string identifier)
     {
         _length = 0;
         Add("MESSAGE", line);
-        Add("PRIORITY", what.Grade switch
-        {
-            LogGrade.Info => "6",
-            LogGrade.Warning => "4",
-            LogGrade.Error => "3",
-        });
+        Add("PRIORITY", what.Priority);
         Add("SYSLOG_IDENTIFIER", identifier);
         Add("MF_CODE", what.Code);
         if (!_fields.TryGetValue(what, out string[]? names))

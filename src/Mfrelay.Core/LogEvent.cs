@@ -42,6 +42,15 @@ public sealed class LogEvent
 
     public string Code { get; }
     public LogGrade Grade { get; }
+
+    /// <summary>Of the journal and of sd-daemon(3).</summary>
+    public string Priority => Grade switch
+    {
+        LogGrade.Info => "6",
+        LogGrade.Warning => "4",
+        LogGrade.Error => "3",
+    };
+
     public IReadOnlyList<string> Names { get; }
     public string Japanese { get; }
     public string English { get; }

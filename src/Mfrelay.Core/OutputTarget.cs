@@ -55,7 +55,7 @@ internal sealed class OutputTarget : Target
         if (_buffer.Length - _length < most)
             Array.Resize(ref _buffer, _length + most);
         if (_withPriority)
-            _length += Encoding.ASCII.GetBytes(PriorityOf(entry.Event), _buffer.AsSpan(_length));
+            _length += Encoding.ASCII.GetBytes($"<{entry.Event.Priority}>", _buffer.AsSpan(_length));
         else
             AddTime(entry.TimeStamp);
         _length += Encoding.UTF8.GetBytes(line, _buffer.AsSpan(_length));
@@ -74,13 +74,6 @@ internal sealed class OutputTarget : Target
         _length += _timeText.Length;
         _buffer[_length++] = (byte)' ';
     }
-
-    private static string PriorityOf(LogEvent what) => what.Grade switch
-    {
-        LogGrade.Info => "<6>",
-        LogGrade.Warning => "<4>",
-        LogGrade.Error => "<3>",
-    };
 
     /// <summary>Whoever reads us may be gone; mail goes on.</summary>
     private IOException? Flush()

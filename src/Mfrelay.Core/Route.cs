@@ -34,8 +34,6 @@ public sealed record MailServer
     /// <summary>What tells one entry from another: the same address may be registered for several domains.</summary>
     public string Key { get; private set; } = "";
 
-    internal int KeyHash { get; private set; }
-
     public static string KeyOf(string domain, string address) => $"{domain} {address}";
 
     /// <summary>Once and not when they are asked for, which is with every recipient.</summary>
@@ -43,7 +41,6 @@ public sealed record MailServer
     {
         Address = AddressOf(Host ?? "", Port);
         Key = KeyOf(Domain ?? "", Address);
-        KeyHash = Key.GetHashCode(StringComparison.Ordinal);
     }
 
     /// <summary>B5; one entry that says queue says it for all of its domain.</summary>

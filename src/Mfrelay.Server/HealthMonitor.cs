@@ -12,17 +12,13 @@ internal sealed class HealthMonitor : IAsyncDisposable
     /// <summary>So that a connection that times out is told as such.</summary>
     private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>As <see cref="MailServer.Key"/> tells entries apart, without making a text: asked for every MAIL and RCPT.</summary>
-    private static readonly EqualityComparer<MailServer> SameKey = EqualityComparer<MailServer>.Create(
-        static (a, b) => ReferenceEquals(a, b) || (a is not null && b is not null && string.Equals(a.Key, b.Key, StringComparison.Ordinal)),
-        static server => server.KeyHash);
-
     private readonly QueueStore _store;
     private readonly MailLog _log;
     private readonly TimeProvider _time;
     private readonly Func<MailServer, Settings, CancellationToken, Task<HealthEvent>> _probe;
     private readonly Lock _gate = new();
-    private volatile Dictionary<MailServer, Watch> _watches = new(SameKey);
+    /// <summary>By <see cref="MailServer.Key"/>.</summary>
+    private volatile Dictionary<string, Watch> _watches = new(StringComparer.Ordinal);
     private Settings _settings;
     private SemaphoreSlim _turns;
 
@@ -35,7 +31,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
     }
 
     /// <summary>The server's own view (S12) of a mail server of the present list.</summary>
-    public MailServerHealth? HealthOf(MailServer server) => _watches.GetValueOrDefault(server)?.Health;
+    public MailServerHealth? HealthOf(MailServer server) => _watches.GetValueOrDefault(server.Key)?.Health;
 
     public HealthState StateOf(MailServer server) => HealthOf(server)?.State ?? HealthState.Unknown;
 
@@ -51,8 +47,8 @@ internal sealed class HealthMonitor : IAsyncDisposable
             MailServer[] servers = [.. settings.MailServers.Where(server => !server.IsMx)];
             if (servers.Length != _watches.Count || !Array.TrueForAll(servers, IsWatched))
             {
-                Dictionary<MailServer, Watch> before = _watches;
-                _watches = servers.ToDictionary(server => server, server => Start(server, before.GetValueOrDefault(server)?.Health), SameKey);
+                Dictionary<string, Watch> before = _watches;
+                _watches = servers.ToDictionary(server => server.Key, server => Start(server, before.GetValueOrDefault(server.Key)?.Health), StringComparer.Ordinal);
                 foreach (Watch old in before.Values)
                     _ = old.Cancel.CancelAsync();
                 _ = _store.RunAsync(RemoveStrangers(_watches.Values.Select(watch => watch.Key).ToHashSet(StringComparer.Ordinal)));
@@ -80,7 +76,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
 
     /// <summary>With the same settings. A record compares lists by reference, and each reading of the config makes new ones.</summary>
     private bool IsWatched(MailServer server) =>
-        _watches.GetValueOrDefault(server)?.Server is { } watched
+        _watches.GetValueOrDefault(server.Key)?.Server is { } watched
         && watched == server with { TlsFingerprint = watched.TlsFingerprint }
         && watched.TlsFingerprint.SequenceEqual(server.TlsFingerprint, StringComparer.Ordinal);
 
